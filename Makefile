@@ -1,0 +1,48 @@
+# Everything sets itself up: each target below creates .venv on a fresh machine (Python >= 3.11 and make are enough).
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTEST_ARGS ?=
+
+.PHONY: help demo test check format lint types bench docs clean
+help:    ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+# Two stamps, so that the demo waits for the small base install alone.
+$(VENV)/.base: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+$(VENV)/.dev: $(VENV)/.base
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dask]" --group test --group check
+	@touch $@
+
+demo: $(VENV)/.base  ## run the whole chain on made scenes, into ./demo
+	$(BIN)/segdata demo demo
+
+test: $(VENV)/.dev   ## run the tests (PYTEST_ARGS="-k name" for some)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint types test  ## what must be green before a commit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+format: $(VENV)/.dev  ## let ruff format and mend what it can
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format --quiet .
+
+bench: $(VENV)/.dev  ## measure the headline figures against their peers (see benchmarks/RESULTS.md)
+	for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+docs: $(VENV)/.dev   ## write docs/reference.md from the commands' own --help
+	$(BIN)/python docs/write_reference.py
+
+clean:   ## remove the environment, caches and demo output
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

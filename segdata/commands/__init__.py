@@ -1,0 +1,65 @@
+"""The command line: one module per command, loaded when the command is called."""
+
+import sys
+from importlib import import_module
+
+import click
+
+from segdata import __version__
+from segdata.errors import SegdataError
+
+# In the order of the workflow, which is the order of `segdata --help`: name -> one line of help. Each lives in the
+# module of its name; the line stands here so that `--help` loads none of them.
+COMMANDS = {
+    "demo": "Make street scenes and run the whole chain on them.",
+    "convert-mapillary": "Convert Mapillary Vistas labels to Cityscapes ids.",
+    "convert": "Convert any folder of label images by a mapping.",
+    "mappings": "List, show, check and compare the mapping tables.",
+    "precompute-cpp": "Write CPP-pooled soft targets of every label.",
+    "verify": "Re-read what a command wrote; name what is damaged, missing or stale.",
+    "index": "Write the class index: which classes stand where.",
+    "sample": "Show what an epoch will draw.",
+    "picture": "Draw the figures: pooling, scenes.",
+}
+
+
+class WorkflowGroup(click.Group):
+    """A group that lists its commands in workflow order and imports one only when it runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the command names in the order of the workflow."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module and return the command in it."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"segdata.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands, in the order of the work"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=WorkflowGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="segdata")
+def group() -> None:
+    """Semantic-segmentation data with class probabilities preserved: convert, pool, sample, train.
+
+    \b
+    A Vistas download to soft targets on disk, in two lines:
+      segdata convert-mapillary VISTAS CITY
+      segdata precompute-cpp CITY --scales 2 4 8
+    """
+
+
+def main() -> None:
+    """Run the command line: exit 0 all done, 1 a fault in the data or the run, 2 usage."""
+    try:
+        group.main(standalone_mode=True)
+    except SegdataError as error:
+        click.echo(f"segdata: {error}", err=True)
+        sys.exit(1)

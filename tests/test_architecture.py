@@ -1,0 +1,87 @@
+"""The direction of imports, read from the source; what `--help` may load, read from a process."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "segdata"
+
+# A room may import rooms of a lower floor, and itself. Rooms of one floor do not know each other.
+FLOORS = {
+    "errors": 0,
+    "compiled": 1,
+    "labels": 2,
+    "cpp": 3,
+    "sampling": 4,
+    "layouts": 5,
+    "scenes": 6,
+    "tools": 7,
+    "models": 7,
+    "training": 8,
+    "pictures": 9,
+    "commands": 10,
+}
+SIDES = {"training": {"tools", "scenes"}, "models": {"tools", "scenes"}}  # what a room may not import though it stands lower
+TORCH_ROOMS = ("models", "training")
+TORCH_MODULES = ("cpp/tensors",)  # the torch twins of a kernel stand beside it, and no kernel imports them
+
+
+def modules() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in FLOORS)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_names(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {room_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "__main__"}
+    assert rooms <= set(FLOORS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_imports_go_down_only(path: Path) -> None:
+    here = room_of(path)
+    for name in imported_names(path):
+        parts = name.split(".")
+        if parts[0] == "segdata" and len(parts) > 1 and parts[1] in FLOORS and parts[1] != here:
+            assert FLOORS[parts[1]] < FLOORS[here], f"{here} imports {name}, which stands above or beside it"
+            assert parts[1] not in SIDES.get(here, ()), f"{here} imports {name}, which stands on the other side"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_torch_stays_in_its_rooms(path: Path) -> None:
+    here = path.relative_to(PACKAGE).as_posix()
+    if room_of(path) in TORCH_ROOMS or here.startswith(TORCH_MODULES):
+        return
+    top_level = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [alias.name for node in top_level for alias in node.names] + [
+        node.module or "" for node in top_level if isinstance(node, ast.ImportFrom)
+    ]
+    assert not [name for name in names if name.split(".")[0] == "torch"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["convert-mapillary", "--help"], ["precompute-cpp", "--help"]])
+def test_help_imports_neither_torch_nor_numba(arguments: list[str]) -> None:
+    program = (
+        "import sys; sys.argv = ['segdata', *%r]\n"
+        "from segdata.commands import main\n"
+        "try: main()\n"
+        "except SystemExit: print(sorted({'torch', 'numba', 'joblib', 'distributed'} & set(sys.modules)))"
+    )
+    run = subprocess.run([sys.executable, "-c", program % arguments], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
