@@ -1,0 +1,278 @@
+"""Label images as PNG files: ids in, ids out, never colours.
+
+ISA-L inflates and deflates, the kernels of `png_filters` do the rest; every PNG that a label may be (palette or
+grey, 1 to 8 bits, any filter, interlaced or not) is read here, so that hostile and damaged files meet one set of
+checks. Transparency, gamma and palette never change an id.
+"""
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from isal import igzip_lib, isal_zlib
+from numpy.typing import NDArray
+
+from segdata.errors import LabelError
+from segdata.labels.png_chunks import MAX_PIXELS, PngHeader, PngParts, join_png, split_png
+from segdata.labels.png_filters import RowMapper, undo_filters
+
+Compression = Literal["fast", "small"]
+_IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub says an instance
+BAND_BYTES = 2**19  # of rows worked on at once: enough to be worth a call, little enough to stay in a core's cache
+_IDENTITY = np.arange(256, dtype=np.uint8)
+_COPY_AGAIN = "Copy it again from its source."
+
+
+def read_label(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Read the ids of a label image.
+
+    Parameters
+    ----------
+    path : Path
+        A PNG file in mode P or L, 1 to 8 bits per sample.
+    max_pixels : int
+        Largest number of pixels that is accepted; checked before memory is taken.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+        The stored samples: palette indices or grey values, not scaled where they have fewer than 8 bits.
+
+    Raises
+    ------
+    LabelError
+        If the file cannot be read, is damaged, too large, or no label image.
+    """
+    return decode_label(read_bytes(path), str(path), max_pixels=max_pixels)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file, or raise a `LabelError` that says why they cannot be had."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise LabelError(f"{path}: cannot be read ({reason}). Expected a readable PNG label image.") from error
+
+
+def decode_label(data: bytes, where: str, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    """Decode the ids of a PNG label image; see `read_label`.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    where : str
+        The file's name for messages.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+
+    Raises
+    ------
+    LabelError
+        If the bytes are damaged, too large an image, or no label image.
+
+    Examples
+    --------
+    >>> decode_label(encode_label(np.array([[7, 8], [9, 255]], np.uint8)), "example.png").tolist()
+    [[7, 8], [9, 255]]
+    """
+    parts = split_png(data, where, max_pixels=max_pixels)
+    return decode_pixels(parts, where)
+
+
+def encode_label(
+    ids: NDArray[np.uint8], *, compression: Compression = "fast", text: Mapping[str, str] | None = None
+) -> bytes:
+    """Encode ids as an 8-bit grey PNG.
+
+    Parameters
+    ----------
+    ids : ndarray of uint8, shape (H, W)
+        At least one pixel.
+    compression : {"fast", "small"}
+        Up-filtered rows through ISA-L, or through zlib's run-length strategy: half the size, several times the time.
+    text : mapping of str to str, optional
+        Text chunks by keyword, written before the pixels.
+
+    Returns
+    -------
+    bytes
+        The same ids, compression and text give the same bytes.
+    """
+    height, width = ids.shape
+    idat, _ = map_bands(plain_bands(ids), height, width, _IDENTITY, compression)
+    return join_png(width, height, idat, text)
+
+
+def map_bands(
+    bands: Iterable[NDArray[np.uint8]],
+    height: int,
+    width: int,
+    lookup: NDArray[np.uint8],
+    compression: Compression,
+) -> tuple[bytes, NDArray[np.int64]]:
+    """Map ids band by band to the pixel data of an 8-bit PNG, and count them.
+
+    Parameters
+    ----------
+    bands : iterable of ndarray of uint8, shape (n, 1 + width)
+        All rows of the image, each behind one byte that is not looked at.
+    lookup : ndarray of uint8, shape (256,)
+        The value that is written for each id.
+
+    Returns
+    -------
+    idat : bytes
+        A zlib stream of Up-filtered rows.
+    counts : ndarray of int64, shape (256,)
+        Pixels of each id before the mapping.
+    """
+    mapper, deflater = RowMapper(height, width, lookup), _deflater(compression)
+    pieces = [deflater.compress(mapper.map_rows(band).data) for band in bands]
+    return b"".join([*pieces, deflater.flush()]), mapper.counts
+
+
+def plain_bands(ids: NDArray[np.uint8], start: int = 0) -> Iterator[NDArray[np.uint8]]:
+    """Yield the rows of ids from `start` on, in bands, each row behind a byte 0 as PNG wants it for "no filter"."""
+    step = rows_per_band(1 + ids.shape[1])
+    for first in range(start, len(ids), step):
+        yield np.pad(ids[first : first + step], ((0, 0), (1, 0)))
+
+
+def decode_bands(parts: PngParts, where: str) -> Iterator[NDArray[np.uint8]]:
+    """Yield the ids of a label in bands of rows, each row behind one byte, as `map_bands` takes them.
+
+    An unfiltered 8-bit label, as Vistas' are, is inflated band by band and never held as a whole.
+
+    Raises
+    ------
+    LabelError
+        If the pixel data are damaged, or hold more or less than the header says.
+    """
+    header, start = parts.header, 0
+    if header.bit_depth == 8 and not header.interlaced:
+        for band in _inflate_bands(parts, where):
+            if band[:, 0].any():
+                break  # a filter: from here on the label is decoded the general way
+            yield band
+            start += len(band)
+    if start < header.height:
+        yield from plain_bands(decode_pixels(parts, where), start)
+
+
+def rows_per_band(row_bytes: int) -> int:
+    """Return how many rows of so many bytes make a band, at least one."""
+    return max(1, BAND_BYTES // row_bytes)
+
+
+def decode_pixels(parts: PngParts, where: str) -> NDArray[np.uint8]:
+    """Decode the ids of a PNG taken apart, shape (H, W); see `decode_label`."""
+    stream = _PixelStream(parts, where)
+    raw = stream.read(parts.header.raw_size)
+    stream.finish()
+    return _decode_rows(parts.header, raw, where)
+
+
+class _PixelStream:
+    """The inflating of a label's pixel data: as many bytes as are asked for, and never more."""
+
+    def __init__(self, parts: PngParts, where: str) -> None:
+        self._inflater = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB)
+        self._waiting = parts.idat
+        self._expected = parts.header.raw_size
+        self._where = where
+
+    def read(self, size: int) -> NDArray[np.uint8]:
+        """Return the next `size` bytes, read-only; a stream that has fewer is an error."""
+        data = self._inflate(size)
+        while len(data) < size:
+            piece = self._inflate(size - len(data))
+            if not piece:
+                raise self._wrong_size("fewer")
+            data += piece
+        return np.frombuffer(data, np.uint8)
+
+    def finish(self) -> None:
+        """Verify that the stream ends here, checksum and all."""
+        if self._inflate(1) or self._inflater.unused_data:
+            raise self._wrong_size("more")
+        if not self._inflater.eof:
+            raise self._wrong_size("fewer")
+
+    def _inflate(self, size: int) -> bytes:
+        if self._inflater.eof:
+            return b""
+        try:
+            data: bytes = self._inflater.decompress(self._waiting, size)
+        except _IsalError as error:
+            raise LabelError(f"{self._where}: the pixel data are damaged ({error}). {_COPY_AGAIN}") from error
+        self._waiting = b""
+        return data
+
+    def _wrong_size(self, held: str) -> LabelError:
+        return LabelError(
+            f"{self._where}: the pixel data hold {held} than the {self._expected} bytes of its size. {_COPY_AGAIN}"
+        )
+
+
+def _inflate_bands(parts: PngParts, where: str) -> Iterator[NDArray[np.uint8]]:
+    """Inflate an image that is not interlaced in bands of whole rows, shape (n, 1 + row_bytes)."""
+    (grid,) = parts.header.passes()
+    stream = _PixelStream(parts, where)
+    step = rows_per_band(1 + grid.row_bytes)
+    for first in range(0, grid.height, step):
+        num_rows = min(step, grid.height - first)
+        yield stream.read(num_rows * (1 + grid.row_bytes)).reshape(num_rows, -1)
+    stream.finish()
+
+
+def _deflater(compression: Compression) -> "_Deflater":
+    if compression == "fast":
+        return isal_zlib.compressobj(1)
+    return zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_RLE)
+
+
+class _Deflater(Protocol):
+    def compress(self, data: memoryview, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+def _decode_rows(header: PngHeader, raw: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+    """Undo filters, packing and interlacing of inflated rows.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+
+    Raises
+    ------
+    LabelError
+        If a row has a filter that PNG does not know.
+    """
+    ids, start = np.empty((0, 0), np.uint8), 0
+    if header.interlaced:
+        ids = np.empty((header.height, header.width), np.uint8)
+    for grid in header.passes():
+        rows = undo_filters(raw[start : start + grid.size], grid.height, grid.row_bytes)
+        if rows is None:
+            raise LabelError(f"{where}: a row has a filter that PNG does not know. Expected 0 to 4. {_COPY_AGAIN}")
+        samples = _unpack(rows, header.bit_depth, grid.width)
+        if not header.interlaced:
+            return samples
+        ids[grid.rows, grid.columns] = samples
+        start += grid.size
+    return ids
+
+
+def _unpack(rows: NDArray[np.uint8], bit_depth: int, width: int) -> NDArray[np.uint8]:
+    """Spread packed samples to one byte each, high bits first."""
+    if bit_depth == 8:
+        return rows
+    shifts = np.arange(8 - bit_depth, -1, -bit_depth, dtype=np.uint8)
+    samples = rows[:, :, np.newaxis] >> shifts & np.uint8(2**bit_depth - 1)
+    return np.ascontiguousarray(samples.reshape(len(rows), -1)[:, :width])

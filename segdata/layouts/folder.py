@@ -1,0 +1,97 @@
+"""Any folder of label images: every PNG below it, found once, in a stable order."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from segdata.errors import LayoutError
+from segdata.layouts.base import LabelledImage
+
+CONFIDENCE_SUFFIX = "_prob.png"
+
+
+def find(root: str | Path, *, suffix: str = ".png") -> list[LabelledImage]:
+    """List the label images below a folder.
+
+    Hidden and temporary names (they begin with a dot) are left out. A link back to a folder already listed is not
+    followed. Something that is named like a label but is none, a folder ``x.png`` or a broken link, is listed all the
+    same: reading it gives the error that names it. A ``<name>_prob.png`` beside ``<name>.png`` is its confidence.
+
+    Parameters
+    ----------
+    root : str or pathlib.Path
+        The folder.
+    suffix : str
+        What a label's name ends with, in any case.
+
+    Returns
+    -------
+    list of LabelledImage
+        In the order of their paths; the key is the path below `root` without its ending, the split the first folder of
+        that path (empty for a file in `root` itself), the image None.
+
+    Raises
+    ------
+    LayoutError
+        If `root` is no folder, or holds no such file.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise LayoutError(f"{root}: no such folder. A folder of label images is expected.")
+    names = sorted(path for path in walk(root, suffix) if path.name.lower().endswith(suffix))
+    present = set(names)
+    labels = [path for path in names if _labelled_by(path) not in present]
+    if not labels:
+        raise LayoutError(f"{root}: no label image found. Looked for *{suffix} here and in every folder below.")
+    return [_item(root, path, present) for path in labels]
+
+
+def walk(root: Path, suffix: str) -> Iterator[Path]:
+    """Yield every file below `root`, each folder once; folders named like a label are yielded, not entered.
+
+    A folder that cannot be listed is yielded too, so that reading it names it.
+    """
+    waiting, seen = [root], set()
+    while waiting:
+        folder = waiting.pop()
+        try:
+            identity = _identity(folder)
+            if identity in seen:
+                continue
+            # real folders before links, so that a tree is listed under its own name
+            entries = sorted(os.scandir(folder), key=lambda entry: (entry.is_symlink(), entry.name))
+        except OSError:
+            yield folder
+            continue
+        seen.add(identity)
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+        inner = [Path(entry.path) for entry in visible if entry.is_dir() and not entry.name.lower().endswith(suffix)]
+        yield from (Path(entry.path) for entry in visible if Path(entry.path) not in inner)
+        waiting.extend(reversed(inner))
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """Return what makes a folder the same one, by whatever path it was reached."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
+
+
+def _labelled_by(path: Path) -> Path | None:
+    """Return the label that `path` would be the confidence of, by its name."""
+    if not path.name.endswith(CONFIDENCE_SUFFIX):
+        return None
+    return path.with_name(path.name.removesuffix(CONFIDENCE_SUFFIX) + ".png")
+
+
+def _item(root: Path, path: Path, present: set[Path]) -> LabelledImage:
+    """Describe one label below `root`."""
+    relative = PurePosixPath(path.relative_to(root).as_posix())
+    confidence = path.with_name(path.stem + CONFIDENCE_SUFFIX)
+    return LabelledImage(
+        key=str(relative.with_suffix("")),
+        split=relative.parts[0] if len(relative.parts) > 1 else "",
+        label=path,
+        image=None,
+        relative=relative,
+        confidence=confidence if confidence in present else None,
+    )
