@@ -38,20 +38,19 @@ def find(root: str | Path, *, suffix: str = ".png") -> list[LabelledImage]:
     root = Path(root)
     if not root.is_dir():
         raise LayoutError(f"{root}: no such folder. A folder of label images is expected.")
-    names = sorted(path for path in walk(root, suffix) if path.name.lower().endswith(suffix))
-    present = set(names)
-    labels = [path for path in names if _labelled_by(path) not in present]
+    present = set(_walk(root, suffix))
+    labels = [path for path in sorted(present) if _labelled_by(path) not in present]
     if not labels:
         raise LayoutError(f"{root}: no label image found. Looked for *{suffix} here and in every folder below.")
     return [_item(root, path, present) for path in labels]
 
 
-def walk(root: Path, suffix: str) -> Iterator[Path]:
-    """Yield every file below `root`, each folder once; folders named like a label are yielded, not entered.
+def _walk(root: Path, suffix: str) -> Iterator[Path]:
+    """Yield what has the suffix below `root`, entering each folder once and none that is named like a label.
 
     A folder that cannot be listed is yielded too, so that reading it names it.
     """
-    waiting, seen = [root], set()
+    waiting, seen = [root], set[tuple[int, int]]()
     while waiting:
         folder = waiting.pop()
         try:
@@ -64,9 +63,9 @@ def walk(root: Path, suffix: str) -> Iterator[Path]:
             yield folder
             continue
         seen.add(identity)
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
-        inner = [Path(entry.path) for entry in visible if entry.is_dir() and not entry.name.lower().endswith(suffix)]
-        yield from (Path(entry.path) for entry in visible if Path(entry.path) not in inner)
+        visible = [Path(entry.path) for entry in entries if not entry.name.startswith(".")]
+        yield from (path for path in visible if path.name.lower().endswith(suffix))
+        inner = [path for path in visible if not path.name.lower().endswith(suffix) and path.is_dir()]
         waiting.extend(reversed(inner))
 
 

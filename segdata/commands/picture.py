@@ -1,0 +1,74 @@
+"""`segdata picture`: figures of labels and of made scenes."""
+
+from pathlib import Path
+
+import click
+
+from segdata.commands.options import NumbersCommand
+
+_out_option = click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; the ending says its form."
+)
+
+
+@click.group("picture")
+def command() -> None:
+    """Draw the figures: pooling, scenes.
+
+    \b
+      segdata picture pooling LABEL -o pooling.png
+      segdata picture scene --count 4 -o scenes.png
+    """
+
+
+@command.command(cls=NumbersCommand)
+@click.argument("label", type=click.Path(path_type=Path))
+@_out_option
+@click.option(
+    "--scales", type=int, multiple=True, default=(2, 4, 8, 16, 32), show_default=True, help="Cells, in pixels."
+)
+@click.option("--classes", default="cityscapes", show_default=True, help="Class table: a bundled name or a file.")
+@click.option(
+    "--encoding",
+    type=click.Choice(["auto", "trainIds", "labelIds"]),
+    default="auto",
+    show_default=True,
+    help="What the ids in LABEL mean.",
+)
+def pooling(label: Path, output: Path | None, scales: tuple[int, ...], classes: str, encoding: str) -> None:
+    """Show what nearest loses and CPP pooling keeps of a LABEL image.
+
+    The close view is chosen where nearest loses most of one class.
+
+    \b
+      segdata picture pooling gtFine/val/lindau/lindau_000000_000019_gtFine_labelIds.png
+      segdata picture pooling label.png --scales 4 8 16 -o pooling.png
+    """
+    from segdata.labels.classes import ClassTable
+    from segdata.pictures.pooling import pooling_figure
+    from segdata.pictures.reading import read_class_ids
+    from segdata.pictures.saving import save_picture
+
+    table = ClassTable.load(classes)
+    figure = pooling_figure(read_class_ids(label, table, encoding), table, scales)
+    click.echo(save_picture(figure, output or Path(f"{label.stem}_pooling.png")))
+
+
+@command.command(cls=NumbersCommand)
+@_out_option
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Names the series of scenes.")
+@click.option("--first", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the first scene.")
+@click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="Scenes to show.")
+@click.option("--columns", type=click.IntRange(min=1), default=1, show_default=True, help="Scenes side by side.")
+@click.option("--size", nargs=2, type=int, default=(512, 1024), show_default=True, help="Height and width in pixels.")
+def scene(output: Path | None, *, seed: int, first: int, count: int, columns: int, size: tuple[int, int]) -> None:
+    """Draw made street scenes beside their labels.
+
+    \b
+      segdata picture scene --seed 3 --count 4 -o scenes.png
+    """
+    from segdata.pictures.saving import save_picture
+    from segdata.pictures.scene_sheet import scene_sheet
+
+    sheet = scene_sheet(seed, first, count, size, columns)
+    click.echo(save_picture(sheet, output or Path(f"scenes-{seed}-{first}.png"), fewer_colours=True))

@@ -1,0 +1,77 @@
+"""Any folder of label images."""
+
+from pathlib import Path
+
+import pytest
+
+from segdata.errors import LayoutError
+from segdata.layouts import folder
+
+
+def _touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def _relative(root: Path) -> list[str]:
+    return [str(item.relative) for item in folder.find(root)]
+
+
+def test_finds_every_png_below_in_the_order_of_paths(tmp_path: Path) -> None:
+    _touch(tmp_path, "b/2.png", "b/1.PNG", "a/c/3.png", "top.png", "a/notes.txt", "a/picture.jpg")
+    assert _relative(tmp_path) == ["a/c/3.png", "b/1.PNG", "b/2.png", "top.png"]
+
+
+def test_key_and_split_come_from_the_path(tmp_path: Path) -> None:
+    _touch(tmp_path, "val/- x ü.png", "top.png")
+    items = folder.find(tmp_path)
+    assert [(item.key, item.split) for item in items] == [("top", ""), ("val/- x ü", "val")]
+
+
+def test_hidden_and_temporary_files_are_left_out(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.png", ".a.png.x1.segdata-tmp", ".hidden.png", ".cache/b.png")
+    assert _relative(tmp_path) == ["a.png"]
+
+
+def test_symlink_loop_ends(tmp_path: Path) -> None:
+    _touch(tmp_path, "a/1.png")
+    (tmp_path / "a" / "back").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "a" / "self").symlink_to("self")
+    assert _relative(tmp_path) == ["a/1.png"]
+
+
+def test_linked_folder_is_followed(tmp_path: Path) -> None:
+    _touch(tmp_path, "elsewhere/1.png")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "train").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    assert _relative(tmp_path / "root") == ["train/1.png"]
+
+
+def test_folder_named_like_a_label_is_listed_not_entered(tmp_path: Path) -> None:
+    _touch(tmp_path, "x.png/inner.png", "y.png")
+    assert _relative(tmp_path) == ["x.png", "y.png"]
+
+
+def test_broken_link_is_listed_so_that_reading_names_it(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.png")
+    (tmp_path / "b.png").symlink_to("nowhere.png")
+    assert _relative(tmp_path) == ["a.png", "b.png"]
+
+
+def test_confidence_goes_with_its_label(tmp_path: Path) -> None:
+    _touch(tmp_path, "a.png", "a_prob.png", "only_prob.png")
+    items = folder.find(tmp_path)
+    assert [item.key for item in items] == ["a", "only_prob"]
+    assert items[0].confidence == tmp_path / "a_prob.png"
+    assert items[1].confidence is None
+
+
+def test_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match=r"no label image found. Looked for \*.png"):
+        folder.find(tmp_path)
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match="nowhere: no such folder"):
+        folder.find(tmp_path / "nowhere")
