@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "segdata"
 FLOORS = {
     "errors": 0,
     "compiled": 1,
+    "files": 1,
     "labels": 2,
     "cpp": 3,
     "sampling": 4,
@@ -25,7 +26,8 @@ FLOORS = {
     "pictures": 9,
     "commands": 10,
 }
-SIDES = {"training": {"tools", "scenes"}, "models": {"tools", "scenes"}}  # what a room may not import though it stands lower
+# What a room may not import though it stands lower.
+SIDES = {"training": {"tools", "scenes"}, "models": {"tools", "scenes"}}
 TORCH_ROOMS = ("models", "training")
 TORCH_MODULES = ("cpp/tensors",)  # the torch twins of a kernel stand beside it, and no kernel imports them
 

@@ -1,36 +1,15 @@
 """Pictures and label images as the bytes of a file, always the same bytes for the same pixels."""
 
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segdata.errors import StoreError
 from segdata.labels.classes import ClassTable
 
 _JPEG_QUALITY = 92
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name that then becomes its own, so that it is whole or not there.
-
-    Raises
-    ------
-    StoreError
-        If it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.segdata-tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        raise StoreError(
-            f"{path}: cannot be written ({error.strerror}). Choose another folder, or make room."
-        ) from error
 
 
 def jpeg_bytes(image: NDArray[np.uint8]) -> bytes:

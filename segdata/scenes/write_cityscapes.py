@@ -9,9 +9,10 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from segdata.errors import SettingsError
+from segdata.files import write_atomic
 from segdata.labels.classes import IGNORE_ID, ClassTable
 from segdata.scenes.coarse import auto_ids, coarse_ids
-from segdata.scenes.files import png_bytes, write_file
+from segdata.scenes.files import png_bytes
 from segdata.scenes.labels import cityscapes_instances, class_ids
 from segdata.scenes.render import render_scene
 
@@ -82,7 +83,7 @@ def _write_scene(root: Path, split: str, number: int, *, size: tuple[int, int], 
     index = _FIRST_INDEX[split] + number
     scene = render_scene(seed, index, size)
     city, key = _place(split, number)
-    write_file(root / "leftImg8bit" / split / city / f"{key}_leftImg8bit.png", png_bytes(scene.image))
+    write_atomic(root / "leftImg8bit" / split / city / f"{key}_leftImg8bit.png", png_bytes(scene.image))
     ids, instances = class_ids(scene, "cityscapes"), cityscapes_instances(scene)
     kind = "gtFine"
     if split == "train_extra":
@@ -104,14 +105,14 @@ def _write_labels(stem: Path, ids: NDArray[np.uint8], instances: NDArray[np.uint
         "instanceIds": lambda: instances,
     }
     for ending, make in pixels.items():
-        write_file(stem.with_name(f"{stem.name}_{ending}.png"), png_bytes(make()))
+        write_atomic(stem.with_name(f"{stem.name}_{ending}.png"), png_bytes(make()))
 
 
 def _write_auto_labels(folder: Path, key: str, ids: NDArray[np.uint8], rng: np.random.Generator) -> None:
     """Write what a network might have labelled, and its confidence."""
     labels, confidence = auto_ids(ids, rng)
-    write_file(folder / f"{key}_leftImg8bit.png", png_bytes(labels))
-    write_file(folder / f"{key}_leftImg8bit_prob.png", png_bytes(confidence))
+    write_atomic(folder / f"{key}_leftImg8bit.png", png_bytes(labels))
+    write_atomic(folder / f"{key}_leftImg8bit_prob.png", png_bytes(confidence))
 
 
 def train_ids(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:

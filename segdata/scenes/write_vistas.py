@@ -10,8 +10,9 @@ from typing import Any, Literal
 from joblib import Parallel, delayed
 
 from segdata.errors import SettingsError
+from segdata.files import write_atomic
 from segdata.labels.classes import ClassTable
-from segdata.scenes.files import jpeg_bytes, palette_png_bytes, png_bytes, write_file
+from segdata.scenes.files import jpeg_bytes, palette_png_bytes, png_bytes
 from segdata.scenes.kinds import KINDS
 from segdata.scenes.labels import TableName, class_ids, kind_ids, vistas_instances
 from segdata.scenes.render import render_scene
@@ -100,7 +101,7 @@ def scene_key(seed: int, index: int) -> str:
 def _write_scene(root: Path, index: int, split: str, *, seed: int, size: tuple[int, int], version: Version) -> None:
     """Draw one scene and write its files."""
     scene, key = render_scene(seed, index, size), scene_key(seed, index)
-    write_file(root / split / "images" / f"{key}.jpg", jpeg_bytes(scene.image))
+    write_atomic(root / split / "images" / f"{key}.jpg", jpeg_bytes(scene.image))
     if split == "testing":
         return
     for name, table in _TABLES.items():
@@ -108,17 +109,17 @@ def _write_scene(root: Path, index: int, split: str, *, seed: int, size: tuple[i
             continue
         folder = root / split if version == "v1.2" else root / split / name
         labels = palette_png_bytes(class_ids(scene, table), ClassTable.load(table))
-        write_file(folder / "labels" / f"{key}.png", labels)
-        write_file(folder / "instances" / f"{key}.png", png_bytes(vistas_instances(scene, table)))
+        write_atomic(folder / "labels" / f"{key}.png", labels)
+        write_atomic(folder / "instances" / f"{key}.png", png_bytes(vistas_instances(scene, table)))
 
 
 def _write_configs(root: Path, version: Version) -> None:
     """Write the data set's class lists."""
     if version == "v1.2":
-        write_file(root / "config.json", _config("v1.2"))
+        write_atomic(root / "config.json", _config("v1.2"))
         return
     for name in _TABLES:
-        write_file(root / f"config_{name}.json", _config(name))
+        write_atomic(root / f"config_{name}.json", _config(name))
 
 
 def _config(version: Version) -> bytes:

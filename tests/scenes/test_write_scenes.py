@@ -148,5 +148,5 @@ def test_no_cityscapes_scene_at_all_is_refused(tmp_path):
 
 def test_a_file_in_the_way_is_named(tmp_path):
     (tmp_path / "config.json").mkdir()
-    with pytest.raises(StoreError, match=r"config\.json: cannot be written \(Is a directory\)"):
+    with pytest.raises(StoreError, match=r"config\.json: cannot be written: Is a directory"):
         write_vistas(tmp_path, 1, SIZE)

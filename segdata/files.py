@@ -1,0 +1,255 @@
+"""Writing a file whole or not at all, and what to say when it cannot be done."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+from segdata.errors import SettingsError, StoreError
+
+TEMPORARY_SUFFIX = ".segdata-tmp"
+LONGEST_STEM = 200  # bytes of a target's name that fit a temporary's name of 255 with room to spare
+
+WAYS_OUT = {
+    errno.ENOSPC: "Free some space, then run the same command again: what is done is kept.",
+    errno.EDQUOT: "The quota is used up. Free some space, then run the same command again: what is done is kept.",
+    errno.EFBIG: "The limit on file sizes is reached. Raise it (ulimit -f), then run the same command again.",
+    errno.EROFS: "Choose a DST that can be written.",
+    errno.EACCES: "Check the rights of the file and of the folders above it.",
+    errno.EPERM: "Check the rights of the file and of the folders above it.",
+    errno.EISDIR: "A folder stands where a file belongs. Move it away.",
+    errno.ENOTDIR: "A file stands where a folder belongs. Move it away.",
+    errno.EEXIST: "A file stands where a folder belongs. Move it away.",
+    errno.ENOENT: "Was it moved while the command ran? Run the same command again.",
+    errno.ELOOP: "Its symbolic links go round in a circle. Mend or remove them.",
+    errno.ENAMETOOLONG: "Choose a shorter name or DST.",
+    errno.EXDEV: "A hard link cannot reach another disk. Link symbolically, or copy.",
+    errno.EMFILE: "Raise the number of open files (ulimit -n), or use fewer --jobs.",
+}
+
+
+def explain_os_error(error: OSError, what: str, path: Path | str | None = None) -> str:
+    """Say in one line which file an operating-system error met, and the way out.
+
+    Parameters
+    ----------
+    error : OSError
+        As raised by the system.
+    what : str
+        What was not possible, as "cannot be read".
+    path : Path or str, optional
+        The file; without it, the one named by `error`.
+    """
+    where = path if path is not None else error.filename
+    reason = error.strerror or str(error) or type(error).__name__
+    way_out = WAYS_OUT.get(error.errno or 0, "Run the same command again; if it stays, check the disk.")
+    return f"{where if where is not None else 'a file'}: {what}: {reason}. {way_out}"
+
+
+def write_atomic(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write a file so that under its name there is the whole of it or what was there before.
+
+    The bytes go to a temporary file in the same folder, which then takes the name. Missing folders are made.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    data : bytes
+        All of its content.
+    durable : bool
+        Also wait until it is on the disk (fsync of file and folder). Needed for a file that has no checksums of its
+        own; costs milliseconds.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be written: full disk, no rights, a folder in its place. Nothing is left behind.
+    """
+
+    def fill(temporary: Path) -> None:
+        with temporary.open("xb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+
+    place_atomic(path, fill)
+    if durable:
+        with contextlib.suppress(OSError):  # not every file system lets a folder be synchronised
+            sync_folder(path.parent)
+
+
+def link_atomic(source: Path, target: Path, how: Literal["symlink", "hardlink", "copy"]) -> None:
+    """Put a file at a second place: as a symbolic link (to the absolute path), a hard link or a copy.
+
+    Raises
+    ------
+    StoreError
+        If that cannot be done. Nothing is left behind, and what stood at `target` stays.
+    """
+
+    def fill(temporary: Path) -> None:
+        if how == "symlink":
+            temporary.symlink_to(source.absolute())
+        elif how == "hardlink":
+            temporary.hardlink_to(source)
+        else:
+            shutil.copyfile(source, temporary)
+
+    place_atomic(target, fill)
+
+
+def place_atomic(path: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` make a temporary file beside `path`, then give it that name; on any error remove it.
+
+    Raises
+    ------
+    StoreError
+        For an OSError on the way, naming `path` and the way out.
+    """
+    temporary = path.with_name(f".{_stem(path.name)}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fill(temporary)
+            temporary.replace(path)
+        finally:
+            # Still there after an error, and after renaming a hard link onto its own file, which does nothing.
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(explain_os_error(error, "cannot be written", path)) from error
+
+
+def sweep_temporaries(targets: Iterable[Path]) -> int:
+    """Remove the temporaries that killed runs left of exactly these targets.
+
+    Returns
+    -------
+    int
+        How many there were.
+    """
+    stems_of_folder: dict[Path, set[str]] = defaultdict(set)
+    for target in targets:
+        stems_of_folder[target.parent].add(_stem(target.name))
+    removed = 0
+    for folder, stems in stems_of_folder.items():
+        for leftover in _temporaries(folder):
+            if _stem_of_temporary(leftover.name) in stems:
+                leftover.unlink(missing_ok=True)
+                removed += 1
+    return removed
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a file name is one of our temporaries."""
+    return name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def refuse_shared_targets(pairs: Iterable[tuple[Path, Path]]) -> None:
+    """Check that no two sources would be written to the same file, and none onto a source.
+
+    Parameters
+    ----------
+    pairs : iterable of (source, target)
+        Which file is written from which.
+
+    Raises
+    ------
+    SettingsError
+        If two sources share a target, or a target is one of the sources; the message names both.
+    """
+    source_of: dict[Path, Path] = {}
+    pairs = list(pairs)
+    sources = {source for source, _ in pairs}
+    for source, target in pairs:
+        if target in sources:
+            raise SettingsError(f"{source}: its output {target} is itself a source. Choose a DST apart from SRC.")
+        if source_of.setdefault(target, source) != source:
+            raise SettingsError(
+                f"{target}: two sources would be written here, {source_of[target]} and {source}. "
+                "Each output has one source. Rename one, or convert the two folders to two DST."
+            )
+
+
+def refuse_same_folder(source: Path, destination: Path) -> None:
+    """Check that a command does not write into the very folder that it reads.
+
+    Raises
+    ------
+    SettingsError
+        If both are the same folder, links followed.
+    """
+    if source.resolve() == destination.resolve():
+        raise SettingsError(f"{destination}: SRC and DST are the same folder. Choose another DST.")
+
+
+@contextmanager
+def only_run_in(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a folder, so that no second run works in it at the same time; the hold ends with the process.
+
+    It is an advisory lock on the folder itself and leaves no file. Where the file system has no locks (some network
+    ones) nothing is held and the run goes on.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing folder.
+    shared : bool
+        Let others that also share it in: the shards of one run.
+
+    Raises
+    ------
+    SettingsError
+        If another run holds the folder.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SettingsError(
+                f"{folder}: another segdata command is writing here. Wait for it, or choose another DST."
+            ) from error
+        except OSError:
+            pass  # no locks here
+        yield
+    finally:
+        os.close(handle)
+
+
+def _stem(name: str) -> str:
+    """Return what stands for a target's name in the names of its temporaries."""
+    as_bytes = os.fsencode(name)
+    return name if len(as_bytes) <= LONGEST_STEM else blake2b(as_bytes, digest_size=16).hexdigest()
+
+
+def _stem_of_temporary(name: str) -> str:
+    """Undo the naming: `.{stem}.{random}.segdata-tmp` to the stem."""
+    return name[1 : -len(TEMPORARY_SUFFIX)].rpartition(".")[0]
+
+
+def _temporaries(folder: Path) -> list[Path]:
+    """List our temporaries in one folder; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries if is_temporary(entry.name)]
+    except OSError:
+        return []

@@ -1,0 +1,160 @@
+"""Files are written whole or not at all; what cannot be done is said with the file and the way out."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from segdata.errors import SettingsError, StoreError
+from segdata.files import (
+    explain_os_error,
+    link_atomic,
+    only_run_in,
+    place_atomic,
+    refuse_same_folder,
+    refuse_shared_targets,
+    sweep_temporaries,
+    write_atomic,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_file_is_written_and_its_folders_are_made(tmp_path: Path, durable: bool) -> None:
+    path = tmp_path / "a" / "b" / "x.png"
+    write_atomic(path, b"abc", durable=durable)
+    assert path.read_bytes() == b"abc"
+    assert names(path.parent) == ["x.png"]
+
+
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    write_atomic(path, b"a longer text")
+    write_atomic(path, b"short")
+    assert path.read_bytes() == b"short"
+
+
+def test_the_mode_follows_the_umask_as_of_any_new_file(tmp_path: Path) -> None:
+    write_atomic(tmp_path / "ours", b"")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_an_error_on_the_way_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+
+    def fill(temporary: Path) -> None:
+        temporary.write_bytes(b"ne")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(StoreError, match=r"x: cannot be written: No space left on device\. Free some space"):
+        place_atomic(path, fill)
+    assert names(tmp_path) == ["x"]
+    assert path.read_bytes() == b"old"
+
+
+def test_an_exception_of_any_kind_leaves_no_temporary(tmp_path: Path) -> None:
+    def fill(temporary: Path) -> None:
+        temporary.touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        place_atomic(tmp_path / "x", fill)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.png").mkdir()
+    with pytest.raises(StoreError, match=r"x\.png: cannot be written: Is a directory\. A folder stands where"):
+        write_atomic(tmp_path / "x.png", b"abc")
+    assert names(tmp_path) == ["x.png"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(StoreError, match=r"x: cannot be written: .* A file stands where a folder belongs"):
+        write_atomic(tmp_path / "a" / "x", b"abc")
+
+
+@pytest.mark.parametrize("name", ["-x.png", " two  words .png", "Straße 北京 é.png", "x" * 251 + ".png", "\udcff.png"])
+def test_any_name_that_a_file_can_have_is_written(tmp_path: Path, name: str) -> None:
+    write_atomic(tmp_path / name, b"abc")
+    assert names(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("name", ["x.png", "y" * 251 + ".png"])
+def test_temporaries_of_exactly_the_targets_are_swept(tmp_path: Path, name: str) -> None:
+    kept = [".x.png", "x.png", f".other-{name[:9]}.0a1b2c3d.segdata-tmp", ".a.x.png.0a1b2c3d.segdata-tmp"]
+    for other in kept:
+        (tmp_path / other).touch()
+    with pytest.raises(KeyboardInterrupt):
+        place_atomic(tmp_path / name, _die_leaving_a_temporary)
+    assert len(names(tmp_path)) == len(kept) + 1
+    assert sweep_temporaries([tmp_path / name, tmp_path / "no folder" / "x"]) == 1
+    assert names(tmp_path) == sorted(kept)
+
+
+def _die_leaving_a_temporary(temporary: Path) -> None:
+    """Write what a killed process would leave: a hard link keeps it when the exception removes the name."""
+    temporary.touch()
+    name = temporary.name
+    head, _, rest = name.rpartition(".segdata-tmp")[0].rpartition(".")
+    temporary.with_name(f"{head}.{rest[::-1]}.segdata-tmp").hardlink_to(temporary)
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("how", ["symlink", "hardlink", "copy"])
+def test_a_file_is_put_at_a_second_place_and_again_over_itself(tmp_path: Path, how: str) -> None:
+    source, target = tmp_path / "image.jpg", tmp_path / "out" / "image.jpg"
+    source.write_bytes(b"pixels")
+    for _ in range(2):
+        link_atomic(source, target, how)
+        assert target.read_bytes() == b"pixels"
+        assert names(target.parent) == ["image.jpg"]
+    assert target.is_symlink() == (how == "symlink")
+    assert (target.stat().st_ino == source.stat().st_ino) == (how != "copy")
+
+
+def test_a_missing_source_of_a_copy_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="out: cannot be written: No such file"):
+        link_atomic(tmp_path / "gone", tmp_path / "out", "copy")
+
+
+def test_an_error_of_an_unknown_number_still_gets_a_way_out() -> None:
+    message = explain_os_error(OSError(errno.EIO, "Input/output error", "x.png"), "cannot be read")
+    assert message == (
+        "x.png: cannot be read: Input/output error. Run the same command again; if it stays, check the disk."
+    )
+
+
+def test_two_sources_of_one_target_are_both_named() -> None:
+    pairs = [(Path("a/x.png"), Path("out/x")), (Path("b/x.png"), Path("out/x"))]
+    with pytest.raises(SettingsError, match=r"out/x: two sources would be written here, a/x\.png and b/x\.png"):
+        refuse_shared_targets(pairs)
+    refuse_shared_targets(pairs[:1] * 2)
+
+
+def test_a_target_that_is_a_source_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"a/x\.png: its output a/y\.png is itself a source"):
+        refuse_shared_targets([(Path("a/x.png"), Path("a/y.png")), (Path("a/y.png"), Path("a/z.png"))])
+
+
+def test_source_and_destination_must_differ_also_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(SettingsError, match="SRC and DST are the same folder"):
+        refuse_same_folder(tmp_path, tmp_path / "link")
+    refuse_same_folder(tmp_path, tmp_path / "elsewhere")
+
+
+def test_a_folder_is_held_by_one_run_or_shared_by_several(tmp_path: Path) -> None:
+    taken = pytest.raises(SettingsError, match="another segdata command is writing here")
+    with only_run_in(tmp_path), taken, only_run_in(tmp_path, shared=True):
+        raise AssertionError("the folder is held")
+    with only_run_in(tmp_path, shared=True), only_run_in(tmp_path, shared=True):
+        assert names(tmp_path) == []
+    with only_run_in(tmp_path):
+        assert names(tmp_path) == []
