@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from segdata.cpp.checks import Ragged, _check_classes, check_cell, check_divides
+from segdata.cpp.checks import Ragged, check_cell, check_classes, check_divides
 from segdata.errors import LabelError
 
 
@@ -59,7 +59,7 @@ def cpp_counts(
             [0, 1]], dtype=torch.uint8)
     """
     check_cell(cell)
-    _check_classes(num_classes, ignore_id)
+    check_classes(num_classes, ignore_id)
     if class_ids.ndim == 2:
         batch = cpp_counts(class_ids[None], cell, num_classes=num_classes, ignore_id=ignore_id, ragged=ragged)
         return batch[0]

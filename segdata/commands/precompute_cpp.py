@@ -1,0 +1,96 @@
+"""`segdata precompute-cpp`: CPP-pooled soft targets of every label, on disk."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segdata.commands.options import (
+    NumbersCommand,
+    batch_options,
+    conclude,
+    printable,
+    say,
+    source_and_destination,
+)
+
+if TYPE_CHECKING:
+    from segdata.tools.batch import BatchSettings
+
+
+def subfolder(source: Path) -> Path:
+    """Return the folder in SRC that is written to when no DST is given."""
+    return source / "cpp"
+
+
+@click.command("precompute-cpp", cls=NumbersCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@source_and_destination(subfolder)
+@click.option(
+    "--scales",
+    type=click.IntRange(min=1),
+    multiple=True,
+    default=(2, 4, 8),
+    show_default=True,
+    metavar="N...",
+    help="Sides of the cells in pixels.",
+)
+@click.option(
+    "--classes", metavar="NAME|FILE", default="cityscapes", show_default=True, help="Class table of the labels."
+)
+@click.option(
+    "--encoding",
+    type=click.Choice(["auto", "trainIds", "labelIds"]),
+    default="auto",
+    show_default=True,
+    help="What the ids in the labels are; auto goes by the file names.",
+)
+@click.option(
+    "--ragged",
+    type=click.Choice(["ignore", "error"]),
+    default="ignore",
+    show_default=True,
+    help="Where a scale does not divide a label's size: count the missing pixels as ignored, or refuse the label.",
+)
+@batch_options
+def command(source: Path, destination: Path, batch: "BatchSettings", as_json: bool, **settings: Any) -> None:
+    """Write CPP-pooled soft targets of every label.
+
+    SRC, by default the current folder, is a Cityscapes root or any folder of PNG label images. The targets of each
+    label go to the same relative path below DST, by default the folder "cpp" in SRC, with the ending .cpp.npz: all
+    scales in one file, which numpy.load opens. What became of each file goes to DST/precompute-cpp.json. Run it again
+    to go on after an interruption.
+
+    \b
+    Example:
+      segdata precompute-cpp --scales 2 4 8 cityscapes cityscapes-cpp
+    """
+    from segdata.tools.precompute import plan_precompute, run_precompute
+
+    plan = plan_precompute(source, destination, **settings)
+    say(f"{len(plan.items)} labels of {plan.settings.encoding} to {destination}")
+    outcomes, report = run_precompute(plan, batch)
+    if not as_json:
+        click.echo(printable(format_totals(report["totals"])))
+    sys.exit(conclude(outcomes, as_json=as_json, result={"destination": str(destination), "report": report}))
+
+
+def format_totals(totals: Mapping[str, Any]) -> str:
+    """Return the pixels of each class, and their share of the classified ones, as a table."""
+    pixels: dict[str, int] = totals["pixels"]
+    classified = sum(pixels.values())
+    everything = classified + totals["ignored"]
+    wide = max(len("ignored"), *map(len, pixels))
+    rows = [f"{name:<{wide}}  {number:>15,}  {_share(number, classified)}" for name, number in pixels.items()]
+    return "\n".join(
+        [
+            f"{'class':<{wide}}  {'pixels':>15}  {'share':>7}",
+            *rows,
+            f"{'ignored':<{wide}}  {totals['ignored']:>15,}  {_share(totals['ignored'], everything)} of all pixels",
+        ]
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:>7.2%}" if whole else f"{'-':>7}"

@@ -1,0 +1,1 @@
+"""Class-probability-preserving pooling: kernels, the stored form, cropping and scaling."""
