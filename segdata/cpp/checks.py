@@ -84,6 +84,7 @@ def count_dtype(cell: int) -> np.dtype[np.unsignedinteger]:
 
 
 def check_classes(num_classes: int, ignore_id: int) -> None:
+    """Raise SettingsError unless there are 1 to `MAX_CLASSES` classes and the ignored id lies above them, to 255."""
     if not 1 <= num_classes <= MAX_CLASSES:
         raise SettingsError(f"num_classes {num_classes}: pooled targets hold 1 to {MAX_CLASSES} classes.")
     if not num_classes <= ignore_id <= IGNORED:

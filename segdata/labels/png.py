@@ -20,7 +20,7 @@ from segdata.labels.png_filters import RowMapper, undo_filters
 
 Compression = Literal["fast", "small"]
 _IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub says an instance
-BAND_BYTES = 2**19  # of rows worked on at once: enough to be worth a call, little enough to stay in a core's cache
+BAND_BYTES = 2**20  # of rows worked on at once: enough to be worth a call, little enough to stay in a core's cache
 _IDENTITY = np.arange(256, dtype=np.uint8)
 _COPY_AGAIN = "Copy it again from its source."
 

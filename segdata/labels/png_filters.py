@@ -2,7 +2,8 @@
 
 A label is mostly flat: eight pixels at a time are nearly always equal to the eight above, or have eight zero
 residuals. Each kernel takes such words of 8 bytes at once and goes byte by byte only where classes meet.
-One byte per pixel throughout, so the "left" byte of PNG's filters is the byte before.
+One byte per pixel throughout, so the "left" byte of PNG's filters is the byte before. Words are views of rows at any
+alignment, which the processors that Numba compiles for read and write like aligned ones.
 """
 
 import numpy as np
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from segdata.compiled import compiled
 
 NO_FILTER, SUB, UP, AVERAGE, PAETH = range(5)
-_WORD = 8
 _SPREAD = np.uint64(0x0101010101010101)  # times a byte: that byte eight times
 
 
@@ -37,10 +37,8 @@ def undo_filters(raw: NDArray[np.uint8], height: int, row_bytes: int) -> NDArray
     """
     rows = np.empty((height + 1, row_bytes), np.uint8)
     rows[0] = 0  # PNG's row above the first
-    raw_words = _word_view(raw, 1, height, 1 + row_bytes)
-    row_words = _word_view(rows.reshape(-1), 0, height + 1, row_bytes)
-    known = _undo_filters(raw.reshape(height, 1 + row_bytes), raw_words, rows, row_words)
-    return rows[1:] if known else None
+    filtered = raw.reshape(height, 1 + row_bytes)
+    return rows[1:] if _undo_filters(filtered, rows) else None
 
 
 class RowMapper:
@@ -69,11 +67,13 @@ class RowMapper:
 
     def __init__(self, height: int, width: int, lookup: NDArray[np.uint8]) -> None:
         self.counts = np.zeros(256, np.int64)
-        self._rows_left = height
-        self._stride = 1 + width
+        self.counts[0] = height * width  # as if all were the row of zeros above the image
         self._lookup = lookup
-        self._above: NDArray[np.uint8] | None = None
+        self._rows_left = height
+        self._before = np.zeros((1, 1 + width), np.uint8)
+        self._before.flags.writeable = False
         self._filtered = np.empty(0, np.uint8)
+        self._is_first = True
 
     def map_rows(self, rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Map and filter the next rows.
@@ -81,126 +81,113 @@ class RowMapper:
         Parameters
         ----------
         rows : ndarray of uint8, shape (n, 1 + width)
-            Ids, each row behind one byte that is not looked at.
+            Ids, each row behind one byte that is not looked at. Not to be changed before the next call.
 
         Returns
         -------
         ndarray of uint8, shape (n * (1 + width),)
-            The rows with PNG's Up filter, ready to deflate: residuals of flat regions are 0. It is overwritten by
-            the next call.
+            The rows with PNG's Up filter, ready to deflate: residuals of flat regions are 0. The next call overwrites
+            it.
         """
         rows = rows.view()
         rows.flags.writeable = False  # one type for the kernel, whoever gives the rows
         if self._filtered.size < rows.size:
             self._filtered = np.empty(rows.size, np.uint8)
         filtered = self._filtered[: rows.size].reshape(rows.shape)
-        done = 0
-        if self._above is None:
-            self._map_first_row(rows[0], filtered[0])
-            done = 1
-        _map_rows(
-            rows if self._above is None else rows,
-            _word_view(rows),
-            self._lookup,
-            filtered,
-            _word_view(filtered),
-            self.counts,
-            self._rows_left,
-        )
+        _map_rows(self._before, rows, filtered, self._lookup, self.counts, self._rows_left)
+        if self._is_first:
+            filtered[0, 1:] += self._lookup[0]  # PNG's row above the first holds 0, not what id 0 becomes
+        self._before, self._rows_left, self._is_first = rows, self._rows_left - len(rows), False
         return filtered.reshape(-1)
 
 
-def _word_view(data: NDArray[np.uint8], offset: int, height: int, stride: int) -> NDArray[np.uint64]:
-    """View what follows `offset` in rows of `stride` bytes as whole words, (height, words), at any alignment."""
-    words = (stride - offset) // _WORD
-    return np.ndarray((height, words), np.uint64, data.data, offset=offset if words else 0, strides=(stride, _WORD))
-
-
 @compiled
-def _map_and_filter(
-    raw: NDArray[np.uint8],
-    raw_words: NDArray[np.uint64],
-    lookup: NDArray[np.uint8],
+def _map_rows(
+    before: NDArray[np.uint8],
+    rows: NDArray[np.uint8],
     filtered: NDArray[np.uint8],
-    filtered_words: NDArray[np.uint64],
+    lookup: NDArray[np.uint8],
     counts: NDArray[np.int64],
+    rows_left: int,
 ) -> None:
-    # The counts of a row are those of the row above, corrected where words differ: flat regions are never counted.
-    row_counts = np.zeros(256, np.int64)
-    height, stride = raw.shape
-    num_words = raw_words.shape[1]
-    for j in range(1, stride):
-        row_counts[raw[0, j]] += 1
-        filtered[0, j] = lookup[raw[0, j]]
-    counts += row_counts
-    filtered[:, 0] = UP
-    for i in range(1, height):
-        for k in range(num_words):
-            if raw_words[i, k] == raw_words[i - 1, k]:
-                filtered_words[i, k] = 0
-            else:
-                _map_bytes(raw[i - 1], raw[i], 1 + 8 * k, 9 + 8 * k, lookup, filtered[i], row_counts)
-        _map_bytes(raw[i - 1], raw[i], 1 + 8 * num_words, stride, lookup, filtered[i], row_counts)
-        counts += row_counts
+    """Map `rows`, of which the first lies below the last of `before`; `rows_left` counts them and all further ones.
+
+    Counts are kept as if every row went on to the bottom of the image: a pixel that differs from the one above moves
+    as many pixels from id to id as there are rows left. So flat regions cost no counting.
+    """
+    _map_row(before[-1], rows[0], filtered[0], lookup, counts, rows_left)
+    for i in range(1, rows.shape[0]):
+        _map_row(rows[i - 1], rows[i], filtered[i], lookup, counts, rows_left - i)
 
 
 @compiled
-def _map_bytes(
+def _map_row(
     above: NDArray[np.uint8],
     row: NDArray[np.uint8],
-    start: int,
-    stop: int,
+    out: NDArray[np.uint8],
     lookup: NDArray[np.uint8],
-    filtered: NDArray[np.uint8],
-    row_counts: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    rows_left: int,
 ) -> None:
-    for j in range(start, stop):
-        row_counts[above[j]] -= 1
-        row_counts[row[j]] += 1
-        filtered[j] = lookup[row[j]] - lookup[above[j]]
+    num_pairs = (row.size - 1) // 16
+    end = 1 + 16 * num_pairs
+    above_words, words = above[1:end].view(np.uint64), row[1:end].view(np.uint64)
+    out_words = out[1:end].view(np.uint64)
+    out[0] = UP
+    for pair in range(num_pairs):
+        k = 2 * pair
+        if ((words[k] ^ above_words[k]) | (words[k + 1] ^ above_words[k + 1])) == 0:
+            out_words[k] = 0
+            out_words[k + 1] = 0
+            continue
+        for m in range(k, k + 2):
+            if words[m] == above_words[m]:
+                out_words[m] = 0
+                continue
+            for j in range(1 + 8 * m, 9 + 8 * m):
+                counts[above[j]] -= rows_left
+                counts[row[j]] += rows_left
+                out[j] = lookup[row[j]] - lookup[above[j]]
+    for j in range(end, row.size):
+        old, new = above[j], row[j]
+        counts[old] -= rows_left
+        counts[new] += rows_left
+        out[j] = lookup[new] - lookup[old]
 
 
 @compiled
-def _undo_filters(
-    raw: NDArray[np.uint8], raw_words: NDArray[np.uint64], rows: NDArray[np.uint8], row_words: NDArray[np.uint64]
-) -> bool:
-    for i in range(raw.shape[0]):
-        filter_type, above, row = raw[i, 0], rows[i], rows[i + 1]
+def _undo_filters(filtered: NDArray[np.uint8], rows: NDArray[np.uint8]) -> bool:
+    for i in range(filtered.shape[0]):
+        filter_type, residuals, above, row = filtered[i, 0], filtered[i, 1:], rows[i], rows[i + 1]
         if filter_type == NO_FILTER:
-            row[:] = raw[i, 1:]
+            row[:] = residuals
         elif filter_type == UP:
             for j in range(row.size):
-                row[j] = raw[i, 1 + j] + above[j]
+                row[j] = residuals[j] + above[j]
         elif filter_type <= PAETH:
-            _undo_row(filter_type, raw[i, 1:], raw_words[i], above, row_words[i], row, row_words[i + 1])
+            _undo_row(filter_type, residuals, above, row)
         else:
             return False
     return True
 
 
 @compiled
-def _undo_row(
-    filter_type: int,
-    residuals: NDArray[np.uint8],
-    residual_words: NDArray[np.uint64],
-    above: NDArray[np.uint8],
-    above_words: NDArray[np.uint64],
-    row: NDArray[np.uint8],
-    row_words: NDArray[np.uint64],
-) -> None:
+def _undo_row(filter_type: int, residuals: NDArray[np.uint8], above: NDArray[np.uint8], row: NDArray[np.uint8]) -> None:
     """Undo Sub, Average or Paeth, whose every byte waits for the one before: words of zero residuals at once."""
+    num_words = row.size // 8
+    end = 8 * num_words
+    residual_words, above_words = residuals[:end].view(np.uint64), above[:end].view(np.uint64)
+    row_words = row[:end].view(np.uint64)
     left, corner = np.uint8(0), np.uint8(0)
-    start = 0
-    for k in range(residual_words.size):
+    for k in range(num_words):
         if residual_words[k] == 0 and _is_flat(filter_type, left, corner, above_words[k]):
             # Paeth with left == corner predicts the byte above; all other flat cases predict the byte before.
             copies_above = filter_type == PAETH and left == corner
             row_words[k] = above_words[k] if copies_above else np.uint64(left) * _SPREAD
         else:
             _undo_bytes(filter_type, residuals, above, row, 8 * k, 8 * k + 8)
-        start = 8 * k + 8
-        left, corner = row[start - 1], above[start - 1]
-    _undo_bytes(filter_type, residuals, above, row, start, row.size)
+        left, corner = row[8 * k + 7], above[8 * k + 7]
+    _undo_bytes(filter_type, residuals, above, row, end, row.size)
 
 
 @compiled

@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from segdata.errors import SettingsError
-from segdata.tools.files import write_atomic
+from segdata.files import write_atomic
 
 _FORMS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
