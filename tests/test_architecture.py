@@ -24,11 +24,12 @@ FLOORS = {
     "models": 7,
     "training": 8,
     "pictures": 9,
-    "commands": 10,
+    "predictions": 10,
+    "commands": 11,
 }
 # What a room may not import though it stands lower.
 SIDES = {"training": {"tools", "scenes"}, "models": {"tools", "scenes"}}
-TORCH_ROOMS = ("models", "training")
+TORCH_ROOMS = ("models", "training", "predictions")
 TORCH_MODULES = ("cpp/tensors",)  # the torch twins of a kernel stand beside it, and no kernel imports them
 
 
