@@ -1,0 +1,231 @@
+"""What the batch commands share on the command line: their options, how several values are read, how a run ends."""
+
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from segdata.tools.batch import Outcome
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+STATUSES = {"done": "done", "kept": "already there", "todo": "to do", "error": "with an error"}
+
+
+class ShardType(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
+    """``I/N``, as two numbers."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return (I, N)."""
+        if isinstance(value, tuple):
+            return value
+        part, slash, parts = str(value).partition("/")
+        if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+            self.fail(f"{value!r} is no shard. Expected I/N with I from 1 to N, as 1/8 ... 8/8.", param, ctx)
+        return int(part), int(parts)
+
+
+class NumbersCommand(click.Command):
+    """A command whose options with several numbers take them after one flag, up to the first word that is no number.
+
+    So ``--scales 2 4 8 SRC DST`` means ``--scales 2 --scales 4 --scales 8 SRC DST``. It holds for every option with
+    ``multiple=True`` and a number as its type; ``--scales=2`` takes that one value.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Give each number its flag, then parse as click does."""
+        flags = {
+            flag
+            for param in self.params
+            if isinstance(param, click.Option) and param.multiple and _is_number_type(param.type)
+            for flag in param.opts
+        }
+        return super().parse_args(ctx, spread_numbers(args, flags))
+
+
+def spread_numbers(args: Iterable[str], flags: set[str]) -> list[str]:
+    """Repeat a flag before each number that follows it.
+
+    Examples
+    --------
+    >>> spread_numbers(["--scales", "2", "4", "SRC", "8"], {"--scales"})
+    ['--scales', '2', '--scales', '4', 'SRC', '8']
+    """
+    spread: list[str] = []
+    flag: str | None = None
+    first = False
+    words = iter(args)
+    for word in words:
+        if word == "--":
+            return [*spread, word, *words]
+        if word in flags:
+            flag, first = word, True
+        elif flag is None or not (first or _is_number(word)):
+            flag = None
+            spread.append(word)
+        else:
+            spread += [flag, word]
+            first = False
+    return spread + ([flag] if flag is not None and first else [])
+
+
+def batch_options(callback: Callback) -> Callback:
+    """Add the options that all batch commands share.
+
+    The callback gets them as two keywords: ``batch``, a `segdata.tools.batch.BatchSettings`, and ``as_json``, a bool.
+    An interrupted batch ends as `ends_in_one_line` says.
+    """
+
+    @wraps(callback)
+    def run(
+        *,
+        jobs: int,
+        shard: tuple[int, int],
+        dask: str | None,
+        dry_run: bool,
+        overwrite: bool,
+        fail_fast: bool,
+        **others: Any,
+    ) -> Any:
+        from segdata.tools.batch import BatchSettings
+
+        batch = BatchSettings(
+            jobs=jobs,
+            shard=shard,
+            dask=dask,
+            dry_run=dry_run,
+            overwrite=overwrite,
+            fail_fast=fail_fast,
+            progress=True,
+        )
+        return ends_in_one_line(callback)(batch=batch, **others)
+
+    for option in reversed(
+        [
+            click.option("-j", "--jobs", type=int, default=1, show_default=True, help="Processes; -1: one per core."),
+            click.option(
+                "--shard",
+                type=ShardType(),
+                default=(1, 1),
+                metavar="I/N",
+                help="Only the I-th of N parts of the files.",
+            ),
+            click.option("--dask", metavar="ADDRESS", help="Send the work to the Dask scheduler at this address."),
+            click.option("--dry-run", is_flag=True, help="Only say what would be done."),
+            click.option("--overwrite", is_flag=True, help="Do again what is there, whatever settings made it."),
+            click.option("--fail-fast", is_flag=True, help="Stop at the first error."),
+            click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        ]
+    ):
+        run = option(run)
+    return run  # type: ignore[return-value]
+
+
+def ends_in_one_line(callback: Callback) -> Callback:
+    """Let an interrupted command end with one line and the exit code 130 (Ctrl-C) or 143 (SIGTERM)."""
+
+    @wraps(callback)
+    def run(*args: Any, **options: Any) -> Any:
+        from segdata.tools.interrupts import Interrupted
+
+        try:
+            return callback(*args, **options)
+        except Interrupted as stop:
+            say(f"segdata: {stop}")
+            sys.exit(stop.exit_code)
+        except KeyboardInterrupt:  # before the first file or after the last
+            say("segdata: stopped. Run the same command again.")
+            sys.exit(130)
+
+    return run  # type: ignore[return-value]
+
+
+def source_and_destination(default: Callable[[Path], Path]) -> Callable[[Callback], Callback]:
+    """Add the arguments [SRC] [DST], given to the callback as absolute paths ``source`` and ``destination``.
+
+    Parameters
+    ----------
+    default : callable
+        From SRC to the DST used when none is given.
+    """
+
+    def decorate(callback: Callback) -> Callback:
+        @wraps(callback)
+        def run(*, source: Path, destination: Path | None, **others: Any) -> Any:
+            source = Path(os.path.abspath(source))  # noqa: PTH100 - links stay, "." and ".." go
+            chosen = destination if destination is not None else default(source)
+            return callback(source=source, destination=Path(os.path.abspath(chosen)), **others)  # noqa: PTH100
+
+        folder = click.Path(exists=True, file_okay=False, path_type=Path)
+        with_destination = click.argument(
+            "destination", metavar="[DST]", required=False, type=click.Path(path_type=Path)
+        )(run)
+        return click.argument("source", metavar="[SRC]", default=".", type=folder)(with_destination)  # type: ignore[return-value]
+
+    return decorate
+
+
+def conclude(outcomes: "Iterable[Outcome]", *, as_json: bool, result: Mapping[str, Any] | None = None) -> int:
+    """Print how a batch ended, and return the exit code.
+
+    Errors go to stderr, one line each. stdout gets the count of files by status, or with `as_json` one object:
+    ``counts``, ``errors`` (key to message) and the fields of `result`.
+
+    Parameters
+    ----------
+    outcomes : iterable of Outcome
+        What the runner returned.
+    as_json : bool
+        Print JSON.
+    result : mapping, optional
+        What else the JSON holds: the report, where it was written.
+
+    Returns
+    -------
+    int
+        1 if there is an error, else 0.
+    """
+    outcomes = list(outcomes)
+    counts = Counter(outcome.status for outcome in outcomes)
+    errors = {outcome.key: outcome.message for outcome in outcomes if outcome.status == "error"}
+    for message in errors.values():
+        say(f"error: {message}")
+    if as_json:
+        counted = {status: counts[status] for status in STATUSES}  # type: ignore[index]
+        click.echo(json.dumps({"counts": counted, "errors": errors, **(result or {})}, sort_keys=True))
+    else:
+        told = [f"{counts[status]} {words}" for status, words in STATUSES.items() if counts[status]]  # type: ignore[index]
+        click.echo(f"{len(outcomes)} files: {', '.join(told)}" if told else "0 files: nothing to do")
+    return 1 if errors else 0
+
+
+def say(line: str) -> None:
+    """Print one line on stderr, also where a file name in it is no valid text."""
+    click.echo(printable(line), err=True)
+
+
+def printable(text: str) -> str:
+    """Return text that any terminal takes: bytes of a file name that are no UTF-8 are shown as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _is_number(word: str) -> bool:
+    """Tell whether a word is a number, as 4, 0.5 or -1."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return word not in ("nan", "inf", "infinity")
+
+
+def _is_number_type(kind: object) -> bool:
+    return isinstance(kind, (click.types.IntParamType, click.types.FloatParamType))

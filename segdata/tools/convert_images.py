@@ -1,0 +1,67 @@
+"""Place the image of a converted label beside it: linked or copied, whole or not at all."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from segdata.errors import SettingsError, StoreError
+from segdata.files import link_atomic
+
+ImageMode = Literal["symlink", "hardlink", "copy", "skip"]
+
+
+def place_image(image: Path, target: Path, mode: ImageMode) -> None:
+    """Link or copy an image to its place, replacing what stands there; see `segdata.files.link_atomic`."""
+    if mode != "skip":
+        link_atomic(image, target, mode)
+
+
+def image_is_placed(image: Path, target: Path, mode: ImageMode, *, overwrite: bool = False) -> bool:
+    """Say whether an image stands at its place in the way asked for.
+
+    A copy counts as whole by its size; a shorter one was torn by a crash and is to be made anew.
+
+    Raises
+    ------
+    StoreError
+        If something else stands there and `overwrite` is not set.
+    """
+    if mode == "skip":
+        return True
+    if not os.path.lexists(target):
+        return False
+    if _is_as_asked(image, target, mode):
+        return True
+    torn = mode == "copy" and target.is_file() and not target.is_symlink() and _size(target) < _size(image)
+    if overwrite or torn:
+        return False
+    raise StoreError(f"{target}: is something else than a {mode} of {image}. Choose another DST, or pass --overwrite.")
+
+
+def refuse_other_disk(image: Path, destination: Path) -> None:
+    """Check, before a run, that hard links can reach from the images to the destination.
+
+    Raises
+    ------
+    SettingsError
+        If they lie on different file systems.
+    """
+    existing = next(folder for folder in (destination, *destination.parents) if folder.exists())
+    if image.stat().st_dev != existing.stat().st_dev:
+        raise SettingsError(
+            f"{destination}: lies on another file system than the images ({image.parent}), which hard links cannot "
+            "cross. Pass --images symlink or copy, or choose a DST beside SRC."
+        )
+
+
+def _is_as_asked(image: Path, target: Path, mode: ImageMode) -> bool:
+    if mode == "symlink":
+        return target.is_symlink() and target.readlink() == image.absolute()
+    if target.is_symlink() or not target.is_file():
+        return False
+    same = target.samefile(image)
+    return same if mode == "hardlink" else not same and _size(target) == _size(image)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size

@@ -1,0 +1,47 @@
+"""Re-read class indexes: their checksums, and the labels they were made from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from segdata.errors import StoreError
+from segdata.sampling.index import ClassIndex
+from segdata.sampling.mapped_npz import check_npz
+from segdata.tools.verify_faults import Fault
+
+ENDING = ".index.npz"
+
+
+def find_indexes(place: Path) -> list[Path]:
+    """Return the index that `place` is, or the finished and unfinished ones that it holds."""
+    if place.is_file():
+        return [place]
+    begun = {path.with_name(path.name.removesuffix(".parts")) for path in place.glob(f"*{ENDING}.parts")}
+    return sorted({*place.glob(f"*{ENDING}"), *begun})
+
+
+def faults_of(path: Path) -> Iterator[Fault]:
+    """Yield what is amiss with one index: unfinished, damaged, or stale, a line for each label that differs."""
+    if path.with_name(f"{path.name}.parts").is_dir():
+        yield Fault("unfinished", str(path), f"{path}: the run has not come to its end. Run segdata index again.")
+    if not path.exists():
+        return
+    try:
+        check_npz(path)
+        index = ClassIndex.load(path, check=False)
+        told = list(index.faults(deep=True)) if _has_root(index) else []
+    except StoreError as error:
+        yield Fault("damaged", str(path), str(error))
+        return
+    yield from (Fault("stale", str(path), message) for message in told)
+
+
+def is_reachable(path: Path) -> bool:
+    """Tell whether the labels of an index are there to be compared with."""
+    try:
+        return _has_root(ClassIndex.load(path, check=False))
+    except StoreError:
+        return False
+
+
+def _has_root(index: ClassIndex) -> bool:
+    return index.root is not None and Path(index.root).is_dir()
