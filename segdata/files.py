@@ -54,6 +54,11 @@ def explain_os_error(error: OSError, what: str, path: Path | str | None = None) 
     return f"{where if where is not None else 'a file'}: {what}: {reason}. {way_out}"
 
 
+def digest_of_bytes(data: bytes) -> str:
+    """Return the digest by which an output knows the file it was made from: 32 hex digits of BLAKE2b."""
+    return blake2b(data, digest_size=16).hexdigest()
+
+
 def write_atomic(path: Path, data: bytes, *, durable: bool = False) -> None:
     """Write a file so that under its name there is the whole of it or what was there before.
 

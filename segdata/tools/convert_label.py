@@ -7,12 +7,12 @@ touches a pixel.
 import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segdata.files import digest_of_bytes
 from segdata.labels.mapping import Encoding, LabelMapping
 from segdata.labels.png import Compression, decode_bands, decode_pixels, map_bands
 from segdata.labels.png_chunks import MAX_PIXELS, PngParts, join_png, split_png
@@ -133,11 +133,6 @@ def convert_label(data: bytes, where: str, settings: ConvertSettings) -> Convert
     text = {"tool": "convert", "format": OUTPUT_FORMAT, "settings": settings.recorded(), "facts": facts}
     written = {TEXT_KEYWORD: json.dumps(text, sort_keys=True, separators=(",", ":"))}
     return ConvertedLabel(join_png(width, height, idat, written), facts)
-
-
-def digest_of_bytes(data: bytes) -> str:
-    """Return the digest by which an output knows its source: 32 hex digits of BLAKE2b."""
-    return blake2b(data, digest_size=16).hexdigest()
 
 
 def _refuse_other_version(palette: bytes | None, where: str, settings: ConvertSettings) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from segdata.errors import LabelError, StoreError
+from segdata.files import digest_of_bytes
 from segdata.labels.png import read_bytes
 from segdata.labels.png_chunks import SIGNATURE, read_text
-from segdata.tools.convert_label import OUTPUT_FORMAT, TEXT_KEYWORD, ConvertSettings, digest_of_bytes
+from segdata.tools.convert_label import OUTPUT_FORMAT, TEXT_KEYWORD, ConvertSettings
 from segdata.tools.report import describe_difference
 
 _WAY_OUT = "Choose another DST, or pass --overwrite."

@@ -7,7 +7,6 @@ of the report are read from the outputs alone, however often a run was interrupt
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,7 +18,7 @@ from segdata.cpp.kernels import MAX_CLASSES, MIXED
 from segdata.cpp.store import OtherVersionError, check_cpp, encode_cpp, read_cpp_bytes, read_meta
 from segdata.cpp.targets import check_scales, pool_targets
 from segdata.errors import LabelError, SettingsError, StoreError
-from segdata.files import refuse_same_folder, refuse_shared_targets, write_atomic
+from segdata.files import digest_of_bytes, refuse_same_folder, refuse_shared_targets, write_atomic
 from segdata.labels.classes import IGNORE_ID, ClassTable
 from segdata.labels.png import decode_label, read_bytes
 from segdata.layouts import Encoding, open_labels
@@ -272,11 +271,6 @@ def sum_up(outcomes: Sequence[Outcome], classes: ClassTable) -> dict[str, Any]:
         pixels += of_label
     by_class = dict(zip(classes.train_names, pixels[:-1].tolist(), strict=True))
     return {"labels": len(pooled), "pixels": by_class, "ignored": int(pixels[-1])}
-
-
-def digest_of_bytes(data: bytes) -> str:
-    """Return the digest by which an output knows its label: 32 hex digits of BLAKE2b."""
-    return blake2b(data, digest_size=16).hexdigest()
 
 
 def _explained(error: LabelError, ids: NDArray[np.uint8], where: str, settings: PrecomputeSettings) -> LabelError:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from segdata.errors import LayoutError, SegdataError, SettingsError
-from segdata.files import is_temporary
+from segdata.files import digest_of_bytes, is_temporary
 from segdata.labels.png import read_bytes
 from segdata.tools.batch import BatchSettings, Outcome, run_batch
-from segdata.tools.convert_label import digest_of_bytes
 from segdata.tools.report import describe_difference, find_shard_reports, read_report
 from segdata.tools.verify_faults import KINDS, Fault, Kind
 from segdata.tools.verify_index import faults_of, find_indexes, is_reachable

@@ -1,0 +1,64 @@
+"""Backbones by name."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from segdata.errors import SettingsError
+from segdata.models.backbone import Backbone
+from segdata.models.hrnet import SHAPES, FuseUpsampling, build_hrnet
+from segdata.models.resnet import build_resnet
+from segdata.models.timm_backbone import TimmBackbone
+
+RESNETS = ("resnet50", "resnet50_v1c", "resnet101", "resnet101_v1c", "resnet_tiny")
+HRNETS = tuple(SHAPES)
+
+
+def build_backbone(
+    name: str,
+    *,
+    output_stride: int | None = None,
+    fuse_upsampling: FuseUpsampling = "bilinear",
+    align_corners: bool = False,
+    checkpointing: bool = False,
+) -> Backbone:
+    """Return a backbone with torch's initial weights.
+
+    Parameters
+    ----------
+    name : str
+        ``resnet50``, ``resnet101``, either with ``_v1c``; ``hrnet_w18``, ``hrnet_w32``, ``hrnet_w48``; ``resnet_tiny``
+        and ``hrnet_tiny`` for CPU tests; or ``timm:NAME``.
+    output_stride : {8, 16, 32}, optional
+        Stride of a ResNet's last stage (32 if not given), or handed to timm. HRNet has strides 4 to 32 always.
+    fuse_upsampling, align_corners
+        Of HRNet's exchanges; see `HRNet`.
+    checkpointing : bool
+        Recompute activations in the backward pass instead of keeping them.
+
+    Raises
+    ------
+    SettingsError
+        If the name is not known, or the backbone has no such setting.
+    """
+    if name.startswith("timm:"):
+        backbone = TimmBackbone(name.removeprefix("timm:"), output_stride=output_stride)
+        if checkpointing:
+            backbone.recompute_activations()
+        return backbone
+    if name in RESNETS:
+        return build_resnet(name, output_stride=output_stride or 32, checkpointing=checkpointing)
+    if name not in HRNETS:
+        raise SettingsError(
+            not_known("backbone", name, [*RESNETS, *HRNETS], "Or name any backbone of timm, timm:NAME.")
+        )
+    if output_stride not in (None, 32):
+        raise SettingsError(f"output_stride: {output_stride} is not offered by {name}, whose strides are 4 to 32.")
+    return build_hrnet(name, fuse_upsampling=fuse_upsampling, align_corners=align_corners, checkpointing=checkpointing)
+
+
+def not_known(kind: str, name: Any, known: Sequence[str], hint: str = "") -> str:
+    """Return the message for a name that is none of the `known`, with the nearest one."""
+    near = difflib.get_close_matches(str(name), known, n=1)
+    guess = f" Did you mean '{near[0]}'?" if near else ""
+    return f"{kind}: '{name}' is not known. It is one of {', '.join(known)}.{guess}{' ' + hint if hint else ''}"

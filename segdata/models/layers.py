@@ -1,0 +1,75 @@
+"""Small parts that all models share: convolution with norm, resizing, initialisation."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ConvBNReLU(nn.Sequential):
+    """Convolution without bias, batch norm, ReLU; padded so that stride 1 keeps the size.
+
+    The keys are ``0.weight`` (convolution) and ``1.*`` (norm), as in the published models.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 1, *, dilation: int = 1, groups: int = 1
+    ) -> None:
+        padding = dilation * (kernel // 2)
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation, groups=groups, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+def separable_conv(in_channels: int, out_channels: int, *, dilation: int = 1) -> nn.Sequential:
+    """Return a 3x3 convolution as one per channel and one across channels, each with norm and ReLU."""
+    return nn.Sequential(
+        ConvBNReLU(in_channels, in_channels, 3, dilation=dilation, groups=in_channels),
+        ConvBNReLU(in_channels, out_channels),
+    )
+
+
+class Classifier(nn.Conv2d):
+    """The last 1x1 convolution of a head; `initialise` draws it from N(0, 0.01) as MMSegmentation does."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 1)
+
+
+def initialise(module: nn.Module) -> None:
+    """Initialise all convolutions and norms below `module` in place.
+
+    Convolutions: Kaiming normal on the fan out, biases 0 (He et al., 2015). Classifiers: N(0, 0.01).
+    Batch norm: weight 1, bias 0. Draws from torch's global generator, as torch's own layers do.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            if isinstance(layer, Classifier):
+                nn.init.normal_(layer.weight, std=0.01)
+            else:
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def resize(maps: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
+    """Resize maps bilinearly, and return them unchanged where they have the size already.
+
+    Parameters
+    ----------
+    maps : Tensor, shape (N, C, h, w)
+    size : (int, int)
+        Target (height, width).
+    align_corners : bool
+        True puts the corner pixels' centres onto each other (official HRNet); False their corners
+        (MMSegmentation, NVIDIA).
+
+    Returns
+    -------
+    Tensor, shape (N, C, height, width)
+    """
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps, size=(size[0], size[1]), mode="bilinear", align_corners=align_corners)
