@@ -5,113 +5,37 @@ from, so that an interrupted or sharded run goes on where it was. The run that f
 the byte however it came about, and removes them.
 """
 
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from segdata.cpp.store import decode_cpp, read_cpp_bytes, read_meta
-from segdata.errors import LabelError, LayoutError, SettingsError, StoreError
-from segdata.files import explain_os_error, write_atomic
-from segdata.labels.classes import IGNORE_ID, ClassTable
-from segdata.labels.png import decode_label, read_bytes, read_label
+from segdata.cpp.store import read_cpp_bytes, read_meta
+from segdata.errors import LayoutError, SettingsError, StoreError
+from segdata.files import write_atomic
+from segdata.labels.classes import ClassTable
 from segdata.layouts import Encoding, LabelledImage, folder, open_labels
-from segdata.sampling.from_targets import scan_targets
 from segdata.sampling.index import ClassIndex, IndexHead
 from segdata.sampling.merge import IndexedImage, merge_images
-from segdata.sampling.scan import NUM_POINTS, TileEntries, scan_confidence, scan_label
 from segdata.tools.batch import BatchSettings, Outcome, run_batch, take_shard
+from segdata.tools.index_part import (
+    IndexItem,
+    IndexSettings,
+    Kind,
+    beside,
+    digest_of_item,
+    encode_part,
+    read_part,
+    read_source,
+    scan_file,
+)
 from segdata.tools.report import describe_difference, find_shard_reports, open_run
 
 TOOL = "index"
 TARGETS_ENDING = ".cpp.npz"
 PART_ENDING = ".part"
-Kind = Literal["labels", "targets"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexSettings:
-    """What decides the content of an index.
-
-    Attributes
-    ----------
-    classes : ClassTable
-        What the ids mean.
-    encoding : {"trainIds", "labelIds"}
-        Which numbers of the table the labels hold.
-    tile : int
-        Side of a tile in pixels.
-    confidence : float
-        Pixels of auto-labels less sure than this, from 0 to 1, are ignored.
-    kind : {"labels", "targets"}
-        Whether label images or ``.cpp.npz`` files are indexed.
-    """
-
-    classes: ClassTable
-    encoding: Encoding = "trainIds"
-    tile: int = 1024
-    confidence: float = 0.5
-    kind: Kind = "labels"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.confidence <= 1:
-            raise SettingsError(f"confidence {self.confidence}: expected a threshold from 0 to 1.")
-        if self.tile < 8 or self.tile % 8:
-            raise SettingsError(f"tile {self.tile}: expected a side of 8 pixels or a multiple of it.")
-
-    def recorded(self) -> dict[str, Any]:
-        """Return what parts, report and index say of the settings."""
-        return {
-            "classes": self.classes.name,
-            "classes_digest": self.classes.digest,
-            "encoding": self.encoding,
-            "tile": self.tile,
-            "confidence": self.confidence,
-            "kind": self.kind,
-        }
-
-    @cached_property
-    def lookup(self) -> NDArray[np.int16]:
-        """The class id of each id in a label file: int16 of shape (256,), 255 ignored, -1 for ids that may not be."""
-        if self.encoding == "labelIds":
-            lookup = self.classes.id_to_train_id()
-        else:
-            lookup = np.where(np.arange(256) < self.classes.num_classes, np.arange(256), -1).astype(np.int16)
-        if lookup[IGNORE_ID] < 0:
-            lookup[IGNORE_ID] = IGNORE_ID
-        return lookup
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexItem:
-    """One file to index.
-
-    Attributes
-    ----------
-    key : str
-        Its path below SRC.
-    path : Path
-        The label or the targets, absolute.
-    part : Path
-        Where its part goes.
-    confidence : Path or None
-        The confidence image of an auto-label.
-    picture : str
-        Path of the picture below SRC, empty where there is none.
-    """
-
-    key: str
-    path: Path
-    part: Path
-    confidence: Path | None = None
-    picture: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,14 +62,14 @@ class IndexWork:
 
     def __call__(self, item: IndexItem) -> Outcome:
         """Write the part of one image, unless it is there and valid."""
-        data = _read(item, self.settings.kind)
-        digest = _digest_of(item, data)
+        data, time = read_source(item, self.settings.kind)
+        digest = digest_of_item(item, data)
         part = read_part(item.part, self.settings, digest)
         status: Literal["kept", "todo", "done"] = "kept"
         if part is None:
             status = "todo" if self.dry_run else "done"
             if not self.dry_run:
-                part = scan_file(data, item, self.settings)
+                part = scan_file(data, time, item, self.settings)
                 write_atomic(item.part, encode_part(part, self.settings, digest))
         return Outcome(key=item.key, status=status, facts={"source": item.key, **_facts(part)})
 
@@ -234,81 +158,6 @@ def run_index(plan: IndexPlan, batch: BatchSettings) -> tuple[list[Outcome], Cla
     return outcomes, ClassIndex.load(plan.output, check=False)
 
 
-def scan_file(data: bytes, item: IndexItem, settings: IndexSettings) -> IndexedImage:
-    """Index one file from its bytes.
-
-    Raises
-    ------
-    LabelError, StoreError, SettingsError
-        If the file is damaged, holds ids that are no class, or its confidence image does not fit.
-    """
-    where = str(item.path)
-    if settings.kind == "targets":
-        targets = decode_cpp(data, where)
-        _refuse_other_classes(targets.meta, settings, where)
-        entries = scan_targets(targets, tile=settings.tile, where=where)
-    else:
-        ids, lookup = decode_label(data, where), settings.lookup
-        if item.confidence is not None:
-            ids, lookup = _confident(ids, item.confidence, settings, where)
-        entries = scan_label(ids, lookup, settings.classes.num_classes, tile=settings.tile, where=where)
-    return IndexedImage(
-        label=item.key,
-        picture=item.picture,
-        label_bytes=len(data),
-        label_time=0,  # the time of the file is read when the parts are merged
-        label_digest=blake2b(data, digest_size=16).digest(),
-        entries=entries,
-        confidence="" if item.confidence is None else _beside(item.key, item.confidence),
-    )
-
-
-def encode_part(part: IndexedImage, settings: IndexSettings, digest: str) -> bytes:
-    """Return the bytes of one image's part: a checksum, a line of JSON, and its entries as a table."""
-    entries = part.entries
-    meta = {
-        "settings": settings.recorded(),
-        "digest": digest,
-        "size": entries.size,
-        "ignored": entries.ignored,
-        "label_bytes": part.label_bytes,
-        "label_digest": part.label_digest.hex(),
-    }
-    points = entries.points.reshape(entries.classes.size, 2 * NUM_POINTS)
-    numbers = np.stack([entries.classes, entries.tiles, entries.pixels], axis=1)
-    table = np.hstack([numbers, points, entries.centroids]).astype("<u4")
-    payload = json.dumps(meta, sort_keys=True).encode() + b"\n" + table.tobytes()
-    return blake2b(payload, digest_size=16).digest() + payload
-
-
-def read_part(path: Path, settings: IndexSettings, digest: str | None = None) -> IndexedImage | None:
-    """Read a part; None where it is missing, damaged, of other settings, or of other bytes than `digest` names.
-
-    Its names are left empty.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    if blake2b(data[16:], digest_size=16).digest() != data[:16]:
-        return None
-    line, _, rows = data[16:].partition(b"\n")
-    meta = json.loads(line)
-    if meta["settings"] != settings.recorded() or digest not in (None, meta["digest"]):
-        return None
-    table = np.frombuffer(rows, "<u4").reshape(-1, 5 + 2 * NUM_POINTS)
-    entries = TileEntries(
-        size=tuple(meta["size"]),
-        ignored=meta["ignored"],
-        classes=table[:, 0].astype(np.uint8),
-        tiles=table[:, 1].astype(np.uint16),
-        pixels=table[:, 2],
-        points=table[:, 3:-2].astype(np.uint16).reshape(-1, NUM_POINTS, 2),
-        centroids=table[:, -2:].astype(np.uint16),
-    )
-    return IndexedImage("", "", meta["label_bytes"], 0, bytes.fromhex(meta["label_digest"]), entries)
-
-
 def merge_parts(plan: IndexPlan) -> ClassIndex:
     """Make the index of all parts, in the order of their keys.
 
@@ -328,12 +177,8 @@ def _merged(item: IndexItem, settings: IndexSettings) -> IndexedImage:
     part = read_part(item.part, settings)
     if part is None:
         raise StoreError(f"{item.part}: the part of {item.key} is missing or damaged. Run the same command again.")
-    confidence = "" if item.confidence is None else _beside(item.key, item.confidence)
-    try:
-        time = item.path.stat().st_mtime_ns
-    except OSError as error:
-        raise StoreError(explain_os_error(error, "cannot be read")) from error
-    return IndexedImage(item.key, item.picture, part.label_bytes, time, part.label_digest, part.entries, confidence)
+    confidence = "" if item.confidence is None else beside(item.key, item.confidence)
+    return replace(part, label=item.key, picture=item.picture, confidence=confidence)
 
 
 def _find(source: Path, encoding: str) -> tuple[list[LabelledImage], Encoding, Kind]:
@@ -366,36 +211,6 @@ def _pictures_by_stem(pictures: Path) -> dict[str, Path]:
     endings = (".jpg", ".jpeg", ".png")
     found = [path for path in sorted(pictures.rglob("*")) if path.suffix.lower() in endings]
     return {path.relative_to(pictures).with_suffix("").as_posix(): path for path in found}
-
-
-def _read(item: IndexItem, kind: Kind) -> bytes:
-    return read_bytes(item.path) if kind == "labels" else read_cpp_bytes(item.path)
-
-
-def _digest_of(item: IndexItem, data: bytes) -> str:
-    """Return the digest of all bytes that an image's entries are made from."""
-    hasher = blake2b(data, digest_size=16)
-    if item.confidence is not None:
-        hasher.update(read_bytes(item.confidence))
-    return hasher.hexdigest()
-
-
-def _confident(
-    ids: NDArray[np.uint8], path: Path, settings: IndexSettings, where: str
-) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
-    """Return class ids with unsure pixels ignored, and the look-up that reads them."""
-    confidence = read_label(path)
-    if confidence.shape != ids.shape:
-        raise LabelError(f"{path}: has {confidence.shape} pixels, its label {where} {ids.shape}. Expected the same.")
-    lookup = np.where(np.arange(256) < settings.classes.num_classes, np.arange(256), -1).astype(np.int16)
-    lookup[IGNORE_ID] = IGNORE_ID
-    return scan_confidence(ids, confidence, settings.lookup, settings.confidence), lookup
-
-
-def _refuse_other_classes(meta: Any, settings: IndexSettings, where: str) -> None:
-    told = meta.get("about", {}).get("settings", {}).get("classes_digest", settings.classes.digest)
-    if told != settings.classes.digest or meta["num_classes"] != settings.classes.num_classes:
-        raise StoreError(f"{where}: was pooled by another class table than '{settings.classes.name}'. Pass --classes.")
 
 
 def _reach(item: IndexItem) -> int:
@@ -447,8 +262,3 @@ def _remove_parts(plan: IndexPlan) -> None:
 
 def _relative(path: Path, start: Path) -> str:
     return Path(os.path.relpath(path, start)).as_posix()
-
-
-def _beside(key: str, path: Path) -> str:
-    """Return the name of a file that lies in the folder of the label `key`."""
-    return (Path(key).parent / path.name).as_posix()

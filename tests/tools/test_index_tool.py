@@ -11,7 +11,8 @@ from segdata.errors import LayoutError, SettingsError, StoreError
 from segdata.labels.png import encode_label
 from segdata.sampling.index import ClassIndex
 from segdata.tools.batch import BatchSettings
-from segdata.tools.index import plan_index, read_part, run_index
+from segdata.tools.index import plan_index, run_index
+from segdata.tools.index_part import read_part
 
 HERE = BatchSettings()
 
@@ -45,16 +46,20 @@ def test_the_index_counts_all_pixels_and_leaves_no_parts(labels):
     assert sorted(path.name for path in labels.parent.iterdir()) == ["city.npz", "labels"]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_the_file_is_the_same_straight_in_shards_and_in_processes(labels, jobs):
+def test_shards_give_the_file_of_a_straight_run(labels):
     run_index(plan(labels), HERE)
     sharded = plan(labels, "sharded.npz")
     for part in (2, 1, 3):
-        outcomes, index = run_index(sharded, BatchSettings(shard=(part, 3), jobs=jobs))
-        assert index is None
-    outcomes, _ = run_index(sharded, BatchSettings(jobs=jobs))
+        assert run_index(sharded, BatchSettings(shard=(part, 3)))[1] is None
+    outcomes, _ = run_index(sharded, HERE)
     assert statuses(outcomes) == ["kept"] * 6
     assert sharded.output.read_bytes() == (labels.parent / "city.npz").read_bytes()
+
+
+def test_processes_give_the_file_of_a_straight_run(labels):
+    run_index(plan(labels), HERE)
+    run_index(plan(labels, "parallel.npz"), BatchSettings(jobs=2))
+    assert (labels.parent / "parallel.npz").read_bytes() == (labels.parent / "city.npz").read_bytes()
 
 
 def test_a_run_that_stopped_goes_on_where_it_was(labels):

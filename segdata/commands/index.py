@@ -1,0 +1,108 @@
+"""`segdata index`: which classes stand where."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segdata.commands.options import batch_options, conclude, printable, say
+
+if TYPE_CHECKING:
+    from segdata.tools.batch import BatchSettings
+
+
+@click.command("index", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("source", metavar="[SRC]", default=".", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="The index.  [default: SRC.index.npz]"
+)
+@click.option(
+    "--classes", metavar="NAME|FILE", default="cityscapes", show_default=True, help="Class table of the labels."
+)
+@click.option(
+    "--encoding",
+    type=click.Choice(["auto", "trainIds", "labelIds"]),
+    default="auto",
+    show_default=True,
+    help="What the ids in the labels are; auto goes by the file names.",
+)
+@click.option("--tile", type=int, default=1024, show_default=True, help="Side of a tile in pixels.")
+@click.option(
+    "--confidence",
+    type=float,
+    default=0.5,
+    show_default=True,
+    metavar="0..1",
+    help="Ignore pixels of auto-labels that are less sure.",
+)
+@click.option(
+    "--pictures",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Where the pictures of a plain folder of labels lie.",
+)
+@click.option("--show", is_flag=True, help="Only show what the index SRC or FILE holds.")
+@batch_options
+def command(
+    source: Path, output: Path | None, show: bool, batch: "BatchSettings", as_json: bool, **settings: Any
+) -> None:
+    """Write the class index: which classes stand where.
+
+    SRC, by default the current folder, is a Cityscapes root, a folder of PNG label images, or one of pooled targets
+    (.cpp.npz). The index tells per tile and class how many pixels there are, and pixels to centre a crop on. With
+    --shard, run once more without it to merge the parts. Run it again to go on after an interruption.
+
+    \b
+    Examples:
+      segdata index cityscapes -o cityscapes.index.npz
+      segdata index --show cityscapes.index.npz
+    """
+    source = Path(os.path.abspath(source))  # noqa: PTH100 - links stay, "." and ".." go
+    if show:
+        _show(output or source, as_json)
+        return
+    if not source.is_dir():
+        raise click.BadParameter(f"'{source}' is a file. Expected a folder, or --show.", param_hint="SRC")
+    from segdata.sampling.summary import summarise_index
+    from segdata.tools.index import plan_index, run_index
+
+    chosen = output or source.with_name(f"{source.name}.index.npz")
+    plan = plan_index(source, Path(os.path.abspath(chosen)), **settings)  # noqa: PTH100
+    say(f"{len(plan.items)} {plan.settings.kind} of {plan.settings.encoding} to {plan.output}")
+    outcomes, index = run_index(plan, batch)
+    result: dict[str, Any] = {"output": str(plan.output)}
+    if index is not None:
+        result["index"] = summarise_index(index)
+        if not as_json:
+            click.echo(printable(format_index(result["index"])))
+    elif any(outcome.status == "error" for outcome in outcomes):
+        say(f"{plan.output}: not written. Mend or remove the files above and run it again: what is done is kept.")
+    elif batch.shard[1] > 1:
+        say(f"{plan.output}: not written yet. When all shards are done, run it again without --shard.")
+    sys.exit(conclude(outcomes, as_json=as_json, result=result))
+
+
+def format_index(summary: Mapping[str, Any]) -> str:
+    """Return what an index holds as a table."""
+    lines = [f"{'class':<20} {'images':>8} {'tiles':>9} {'pixels':>15} {'share':>8}"]
+    total = sum(row["pixels"] for row in summary["classes"])
+    for row in summary["classes"]:
+        share = f"{row['pixels'] / total:8.3%}" if total else f"{'-':>8}"
+        lines.append(f"{row['class']:<20} {row['images']:>8} {row['tiles']:>9} {row['pixels']:>15} {share}")
+    lines.append(f"{'ignored':<20} {'':>8} {'':>9} {summary['ignored']:>15}")
+    lines.append(f"{summary['images']} images in tiles of {summary['tile']}, digest {summary['digest']}")
+    if summary["absent"]:
+        lines.append(f"classes without a pixel: {', '.join(summary['absent'])}")
+    return "\n".join(lines)
+
+
+def _show(path: Path, as_json: bool) -> None:
+    from segdata.sampling.index import ClassIndex
+    from segdata.sampling.summary import summarise_index
+
+    summary = summarise_index(ClassIndex.load(path))
+    click.echo(json.dumps(summary, sort_keys=True) if as_json else printable(format_index(summary)))

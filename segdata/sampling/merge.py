@@ -1,0 +1,91 @@
+"""From the entries of single images to one index, sorted class by class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segdata.sampling.index import ClassIndex, IndexHead, join_names, make_index
+from segdata.sampling.mapped_npz import Array
+from segdata.sampling.scan import NUM_POINTS, TileEntries
+
+
+@dataclass(frozen=True)
+class IndexedImage:
+    """One image of an index.
+
+    Attributes
+    ----------
+    label, picture : str
+        Paths below the root; the picture's is empty where there is none.
+    label_bytes, label_time : int
+        Size, and time of last change in nanoseconds, of the label's file.
+    label_digest : bytes
+        BLAKE2b of its content, 16 bytes.
+    entries : TileEntries
+        What stands in it.
+    confidence : str
+        Path of the label's confidence image below the root, empty where it has none.
+    """
+
+    label: str
+    picture: str
+    label_bytes: int
+    label_time: int
+    label_digest: bytes
+    entries: TileEntries
+    confidence: str = ""
+
+
+def merge_images(
+    head: IndexHead,
+    images: Sequence[IndexedImage],
+    *,
+    lookup: NDArray[np.int16] | None = None,
+    root: Path | None = None,
+) -> ClassIndex:
+    """Make the index of images; the same images in the same order give the same index.
+
+    Parameters
+    ----------
+    head : IndexHead
+    images : sequence of IndexedImage
+    lookup : ndarray of int16, shape (256,), optional
+        The class id of each id in the label files, 255 for ignored; by default they hold class ids.
+    root : Path, optional
+        Folder that the images' paths start from.
+    """
+    all_entries = [image.entries for image in images]
+    classes = _joined([entries.classes for entries in all_entries], (0,), np.uint8)
+    by_class = np.argsort(classes, kind="stable")
+    label_names, label_ends = join_names([image.label for image in images])
+    picture_names, picture_ends = join_names([image.picture for image in images])
+    confidence_names, confidence_ends = join_names([image.confidence for image in images])
+    numbers = [np.full(entries.classes.size, at, np.uint32) for at, entries in enumerate(all_entries)]
+    arrays: dict[str, Array] = {
+        "lookup": np.arange(256, dtype=np.int16) if lookup is None else lookup,
+        "image_sizes": np.array([entries.size for entries in all_entries], np.int32).reshape(-1, 2),
+        "image_ignored": np.array([entries.ignored for entries in all_entries], np.int64),
+        "label_names": label_names,
+        "label_ends": label_ends,
+        "picture_names": picture_names,
+        "picture_ends": picture_ends,
+        "confidence_names": confidence_names,
+        "confidence_ends": confidence_ends,
+        "label_bytes": np.array([image.label_bytes for image in images], np.int64),
+        "label_times": np.array([image.label_time for image in images], np.int64),
+        "label_digests": np.frombuffer(b"".join(image.label_digest for image in images), np.uint8).reshape(-1, 16),
+        "class_starts": np.searchsorted(classes[by_class], np.arange(len(head.class_names) + 1)),
+        "entry_images": _joined(numbers, (0,), np.uint32)[by_class],
+        "entry_tiles": _joined([entries.tiles for entries in all_entries], (0,), np.uint16)[by_class],
+        "entry_pixels": _joined([entries.pixels for entries in all_entries], (0,), np.uint32)[by_class],
+        "entry_points": _joined([entries.points for entries in all_entries], (0, NUM_POINTS, 2), np.uint16)[by_class],
+        "entry_centroids": _joined([entries.centroids for entries in all_entries], (0, 2), np.uint16)[by_class],
+    }
+    return make_index(head, arrays, root)
+
+
+def _joined(parts: Sequence[Array], empty: tuple[int, ...], dtype: type) -> Array:
+    return np.concatenate([np.empty(empty, dtype), *parts])

@@ -1,0 +1,73 @@
+"""Pictures of a stream, an epoch and its crops: drawn where the numbers say."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segdata.pictures.crops import contact_sheet
+from segdata.pictures.sampling import SOURCE_COLOURS, epoch_figure
+from segdata.pictures.stream import stream_figure
+from segdata.sampling.dataset import CropDataset
+from segdata.sampling.sampler import MixedClassUniformSampler
+from segdata.sampling.stream import Draw, Source
+from segdata.tools.batch import BatchSettings
+from segdata.tools.index import plan_index, run_index
+
+ROW = {"class": "car", "draws": 0, "pixels_before": 0.5, "pixels_after": 0.5}
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    """Return the index of a grey picture, half road and half car."""
+    root = tmp_path_factory.mktemp("data")
+    for kind, picture in (("labels", np.zeros((40, 80), np.uint8)), ("pictures", np.full((40, 80, 3), 99, np.uint8))):
+        if kind == "labels":
+            picture[:, 40:] = 13
+        (root / kind).mkdir()
+        Image.fromarray(picture).save(root / kind / "0.png")
+    _, made = run_index(plan_index(root / "labels", root / "x.npz", pictures=root / "pictures"), BatchSettings())
+    return made
+
+
+def count(picture, colour):
+    """Return how many pixels of a picture have exactly a colour."""
+    return int((np.asarray(picture) == colour).all(axis=-1).sum())
+
+
+def test_the_bar_of_sources_is_cut_by_their_draws():
+    sources = [{"name": name, "draws": draws, "share": "-"} for name, draws in (("a", 3), ("b", 1))]
+    picture = epoch_figure({"sources": sources, "classes": [ROW]}).crop((0, 84, 1400, 118))
+    first, second = (count(picture, colour) for colour in SOURCE_COLOURS[:2])
+    assert first / second == pytest.approx(3, rel=0.02)
+
+
+def test_a_class_drawn_twice_as_often_has_a_bar_twice_as_long():
+    rows = [ROW | {"draws": 10}, ROW | {"draws": 20}]
+    told = {"sources": [{"name": "a", "draws": 30, "share": "1"}], "classes": rows}
+    picture = np.asarray(epoch_figure(told))
+    bars = (picture[236:, 900:] == (232, 89, 12)).all(axis=-1)
+    assert bars[:38].sum() * 2 == pytest.approx(bars[38:].sum(), rel=0.03)
+
+
+def test_a_class_without_a_pixel_has_no_disc():
+    told = {"sources": [{"name": "a", "draws": 1, "share": "1"}], "classes": [ROW | {"pixels_before": 0.0}]}
+    assert count(epoch_figure(told).crop((0, 236, 1400, 280)), (25, 113, 194)) == 0
+
+
+def test_the_drawn_class_is_outlined_and_a_whole_image_is_not(index):
+    dataset = CropDataset([Source(index, name="a")], (40, 80))
+    outlined = contact_sheet(dataset, [Draw(0, 0, 0, 13, (20, 60))])
+    plain = contact_sheet(dataset, [Draw(0, 0, 0, None, None)])
+    assert count(plain, (255, 64, 64)) == 0
+    rows, columns = np.nonzero((np.asarray(outlined) == (255, 64, 64)).all(axis=-1))
+    assert columns.min() >= 12 + 300 // 2 - 2
+    assert rows.max() <= 12 + 150
+
+
+def test_the_stream_shows_each_draw_once_above_and_once_with_its_rank(index):
+    sources = [Source(index, 0.4, name="a"), Source(index, 0.6, name="b")]
+    ranks = [MixedClassUniformSampler(sources, epoch_size=50, rank=rank, num_ranks=5) for rank in range(5)]
+    picture = stream_figure(ranks, 25)
+    cell = 19 * 20
+    assert count(picture.crop((0, 60, 2000, 100)), SOURCE_COLOURS[0]) == 10 * cell
+    assert count(picture.crop((0, picture.height - 210, 2000, picture.height)), SOURCE_COLOURS[1]) == 15 * cell

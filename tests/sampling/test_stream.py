@@ -1,0 +1,149 @@
+"""The stream: what a draw is, and what every stretch of draws holds."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from indexes import even_index, made_index
+
+from segdata.errors import SettingsError
+from segdata.sampling.index import ClassIndex, IndexHead
+from segdata.sampling.merge import merge_images
+from segdata.sampling.stream import Draw, Source, Stream
+
+GOLDEN = [(10**9, 1, 11, 1, (1, 1)), (10**9 + 1, 0, 1, None, None), (10**9 + 2, 1, 3, 0, (0, 1))]
+LACKING = made_index([[[0, 2], [0]], [[0]], [[2]]])  # no class 1
+
+
+def mixture(seed: int = 0) -> Stream:
+    """Return the paper's shares over three small data sets."""
+    return Stream(
+        [
+            Source(even_index(7), 0.4),
+            Source(even_index(13), 0.4, class_uniform=1.0),
+            Source(even_index(5), 0.2, class_uniform=0.5),
+        ],
+        seed,
+    )
+
+
+def test_a_draw_names_source_image_class_and_a_pixel_of_it():
+    (draw,) = Stream([Source(made_index([[[2]]]), class_uniform=1.0)]).draws(5, 6).to_draws()
+    assert draw == Draw(position=5, source=0, image=0, class_id=2, centre=(2, draw.centre[1]))
+    assert draw.centre[1] in range(4)
+
+
+def test_a_whole_image_draw_has_neither_class_nor_centre():
+    (draw,) = Stream([Source(even_index(1))]).draws(0, 1).to_draws()
+    assert draw == Draw(0, 0, 0, None, None)
+
+
+def test_positions_drawn_alone_are_as_in_a_run():
+    stream = mixture()
+    run = stream.draws(0, 300).to_draws()
+    assert [draw for at in range(0, 300, 7) for draw in stream.draws(at, at + 1).to_draws()] == run[::7]
+
+
+def test_another_seed_is_another_stream():
+    assert mixture(1).draws(0, 50).to_draws() != mixture(2).draws(0, 50).to_draws()
+
+
+def test_the_same_seed_is_the_same_stream_on_every_machine():
+    assert [tuple(draw) for draw in mixture().draws(10**9, 10**9 + 3).to_draws()] == GOLDEN
+
+
+def test_every_image_comes_once_before_any_comes_twice():
+    images = Stream([Source(even_index(9))]).draws(0, 45).images.reshape(5, 9)
+    assert (np.sort(images) == np.arange(9)).all()
+
+
+def test_every_tile_of_a_class_comes_once_before_any_comes_twice():
+    index = made_index([[[0], [0, 1]], [[0, 1], [1]]], num_classes=2)
+    draws = Stream([Source(index, class_uniform=1.0)]).draws(0, 60)
+    for class_id in (0, 1):
+        entries = draws.entries[draws.classes == class_id].reshape(-1, 3)
+        assert (np.sort(entries) == np.arange(3) + 3 * class_id).all()
+
+
+def test_each_turn_over_a_tile_centres_on_another_point():
+    draws = Stream([Source(made_index([[[0]]], num_classes=1), class_uniform=1.0)]).draws(0, 8)
+    assert sorted(draws.columns[:4].tolist()) == [0, 1, 2, 3]
+    assert draws.columns[:4].tolist() == draws.columns[4:].tolist()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 19), st.integers(0, 500), st.integers(1, 6), st.integers(0, 99))
+def test_any_window_of_whole_rounds_of_the_classes_is_within_one_of_equal(num_classes, start, rounds, seed):
+    stream = Stream([Source(even_index(4, num_classes), class_uniform=1.0)], seed)
+    classes = stream.draws(start, start + rounds * num_classes).classes
+    assert abs(np.bincount(classes, minlength=num_classes) - rounds).max() <= 1
+
+
+def test_a_class_uniform_part_is_exact_in_every_prefix_of_the_source():
+    draws = Stream([Source(even_index(6), class_uniform=0.3)]).draws(0, 1000)
+    uniform = np.cumsum(draws.classes >= 0)
+    assert abs(uniform * 10 - 3 * np.arange(1, 1001)).max() < 10
+
+
+def test_class_weights_hold_in_every_prefix():
+    source = Source(even_index(4), class_uniform=1.0, class_weights={"class 0": 2, "class 1": 0.5, "class 2": 0})
+    classes = Stream([source]).draws(0, 500).classes
+    assert (classes != 2).all()
+    assert abs(np.cumsum(classes == 0) * 5 - 4 * np.arange(1, 501)).max() < 5
+
+
+def test_a_class_that_no_source_has_is_named_and_the_others_share_its_draws():
+    stream = Stream([Source(LACKING, 0.5, class_uniform=1.0), Source(LACKING, 0.5)])
+    assert stream.absent_classes == (1,)
+    assert Counter(stream.draws(0, 400).classes.tolist()) == {-1: 200, 0: 100, 2: 100}
+
+
+def test_a_class_that_one_source_lacks_comes_from_the_other_by_its_share_alone():
+    stream = Stream([Source(LACKING, 0.5, class_uniform=1.0), Source(even_index(3), 0.5, class_uniform=1.0)])
+    draws = stream.draws(0, 600)
+    assert stream.absent_classes == ()
+    assert Counter(draws.sources.tolist()) == {0: 300, 1: 300}
+    assert Counter(draws.classes[draws.sources == 0].tolist()) == {0: 150, 2: 150}
+    assert Counter(draws.classes[draws.sources == 1].tolist()) == {0: 100, 1: 100, 2: 100}
+
+
+def test_a_centroid_is_drawn_where_asked_for():
+    draws = Stream([Source(made_index([[[0], [0]]]), class_uniform=1.0, centre="centroid")]).draws(0, 10)
+    assert set(draws.columns.tolist()) == {0, 8}
+
+
+EMPTY = merge_images(IndexHead(("a",), "table"), [])
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ([], "sources: none given"),
+        ([Source(LACKING, 0.4), Source(LACKING, 0.4)], r"shares: 0\.4 \+ 0\.4 = 0\.8. Expected shares that sum to 1"),
+        ([Source(LACKING, 0.0)], r"source: share 0\.0 is not above 0"),
+        ([Source(LACKING, float("nan"))], "source: share nan is not above 0"),
+        ([Source(LACKING, class_uniform=1.5)], r"class_uniform 1\.5 is not a fraction"),
+        ([Source(EMPTY, name="coarse")], "source 'coarse': its index holds no image"),
+        ([Source(made_index([[[]]]), class_uniform=1.0)], "no class to draw uniformly"),
+        ([Source(LACKING, class_weights={"class 9": 1})], "names 'class 9', which is no class"),
+        ([Source(LACKING, class_weights={"class 0": -1})], "the weight of 'class 0' is -1"),
+        ([Source(LACKING, centre="middle")], "centre 'middle' is unknown"),
+    ],
+)
+def test_a_mixture_that_cannot_be_is_refused_in_one_line(sources, message):
+    with pytest.raises(SettingsError, match=message):
+        Stream(sources)
+
+
+def test_indexes_of_different_class_tables_are_refused():
+    head = IndexHead(LACKING.head.class_names, "another table", 8)
+    other = ClassIndex(head, LACKING.digest, LACKING.arrays)
+    with pytest.raises(SettingsError, match="source 'b': its index is of another class table than that of source 'a'"):
+        Stream([Source(LACKING, 0.5, name="a"), Source(other, 0.5, name="b")])
+
+
+def test_a_negative_seed_is_refused():
+    with pytest.raises(SettingsError, match="seed -1: expected an integer from 0"):
+        Stream([Source(LACKING)], seed=-1)

@@ -1,0 +1,92 @@
+"""`segdata sample`: what an epoch will draw, as tables, JSON and pictures."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from segdata.commands import group
+from segdata.errors import SegdataError
+from segdata.labels.png import encode_label
+
+
+@pytest.fixture
+def index(tmp_path):
+    """Return the index of three labels with pictures; train is in none of them."""
+    for kind in ("labels", "pictures"):
+        (tmp_path / kind).mkdir()
+    for number, classes in enumerate(([0, 1], [0, 13], [0, 2])):
+        ids = np.kron(np.array([classes], np.uint8), np.ones((32, 32), np.uint8))
+        (tmp_path / "labels" / f"{number}.png").write_bytes(encode_label(ids))
+        Image.new("RGB", (64, 32), (10, 20, 30)).save(tmp_path / "pictures" / f"{number}.png")
+    words = [tmp_path / "labels", "-o", tmp_path / "x.npz", "--pictures", tmp_path / "pictures", "--tile", "32"]
+    assert CliRunner().invoke(group, ["index", *map(str, words)]).exit_code == 0
+    return tmp_path / "x.npz"
+
+
+def invoke(*words):
+    return CliRunner().invoke(group, ["sample", *map(str, words)])
+
+
+def test_tables_of_sources_and_classes(index):
+    result = invoke("--source", f"fine={index}:0.6", "--source", f"coarse={index}:0.4:1", "--epoch-size", 10)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert [line.split() for line in lines[1:3]] == [["fine", "3", "3/5", "6"], ["coarse", "3", "2/5", "4"]]
+    rows = {line.split()[0]: line.split() for line in lines[5:]}
+    assert rows["road"][1:3] == ["50.000%", "1"]
+    assert rows["car"][1:3] == ["16.667%", "1"]
+    assert rows["train"][1:] == ["0.000%", "0", "0.000%", "-"]
+
+
+def test_a_class_that_no_source_has_is_named_once(index, caplog):
+    invoke("--source", f"a={index}:1:1")
+    assert len([message for message in caplog.messages if "train (16)" in message]) == 1
+
+
+def test_json_is_the_epoch_in_plain_values(index):
+    told = json.loads(invoke("--source", f"a={index}:1:1", "--epoch-size", 8, "--json").stdout)
+    assert told["sources"] == [{"name": "a", "share": "1", "draws": 8, "images": 3}]
+    assert {row["class"]: row["draws"] for row in told["classes"] if row["draws"]} == {
+        "road": 2, "sidewalk": 2, "building": 2, "car": 2
+    }  # fmt: skip
+    assert "train" in told["absent"]
+
+
+def test_a_recipe_gives_sources_size_and_seed(index):
+    recipe = index.with_name("recipe.yaml")
+    recipe.write_text("sources: {a: {index: x.npz, share: 1, class_uniform: 1/2}}\nepoch_size: 20\nseed: 4\n")
+    told = json.loads(invoke("--config", recipe, "--json").stdout)
+    assert sum(row["draws"] for row in told["classes"]) == 10
+    assert told["sources"][0]["draws"] == 20
+
+
+def test_pictures_are_written(index, tmp_path):
+    result = invoke(
+        "--source", f"a={index}:1:1", "--plot", tmp_path / "p.png", "--crops", tmp_path / "c.png", "--crop-size", 16, 24
+    )
+    assert result.exit_code == 0, result.output
+    for name in ("p.png", "c.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert min(picture.size) > 300
+            assert len(picture.convert("RGB").getcolors(2**20)) > 10
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ([], 2, "Give either --config or one or more --source"),
+        (["--source", "a={index}:0.5"], 1, "shares: 0.5 = 0.5. Expected shares that sum to 1"),
+        (["--source", "a=none.npz:1"], 1, "none.npz: no such file"),
+        (["--source", "a"], 1, "expected NAME=INDEX:SHARE"),
+        (["--source", "a={index}:1", "--plot", "p.bmp"], 1, "'.bmp' names no form of picture"),
+    ],
+)
+def test_bad_input_is_one_line(index, words, code, message):
+    result = invoke(*(word.format(index=index) for word in words))
+    assert result.exit_code == code
+    said = result.output or str(result.exception)
+    assert message in said
+    assert code == 2 or (isinstance(result.exception, SegdataError) and "\n" not in said)
