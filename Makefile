@@ -15,7 +15,9 @@ $(VENV)/.base: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 $(VENV)/.dev: $(VENV)/.base
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dask]" --group test --group check
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dask,export]" --group test --group check
+	@# cityscapesScripts judges our figures; of what it asks for it needs no more than this
+	@$(BIN)/python -m pip install --quiet --no-deps cityscapesscripts pyquaternion
 	@touch $@
 
 demo: $(VENV)/.base  ## run the whole chain on made scenes, into ./demo

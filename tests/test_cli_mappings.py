@@ -45,7 +45,16 @@ def test_list_as_json() -> None:
         "vistas-v2.0-to-cityscapes-extended",
         "vistas-v2.0-to-cityscapes-on-rails",
     ]
-    assert [row["name"] for row in told["classes"]] == ["camvid", "cityscapes", "vistas-v1.2", "vistas-v2.0"]
+    assert [row["name"] for row in told["classes"]] == [
+        "camvid",
+        "cityscapes",
+        "nyuv2-40",
+        "pascal-context-59",
+        "pascal-context-60",
+        "vistas-v1.2",
+        "vistas-v2.0",
+        "voc2012",
+    ]
 
 
 def test_show_a_mapping_in_both_directions() -> None:

@@ -1,0 +1,131 @@
+"""`segdata demo`: made scenes, and the whole chain on them, each step shown as the command a user would type."""
+
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import click
+
+from segdata.errors import SettingsError
+
+SIZE = (512, 1024)
+NUM_VISTAS, NUM_TRAIN, NUM_VAL, NUM_COARSE = 12, 8, 2, 6
+MARK = "made-by-segdata-demo.txt"
+
+
+def chain(folder: Path) -> list[tuple[str, list[str]]]:
+    """Return the steps after the scenes are made: what each is for, and its words after `segdata`."""
+
+    def at(*names: str) -> str:
+        return str(folder.joinpath(*names))
+
+    label = next(folder.glob("cityscapes/gtFine/val/*/*_labelTrainIds.png"))
+    indexes = {"fine": "cityscapes/gtFine", "vistas": "vistas-cityscapes", "coarse": "cityscapes/autolabelled"}
+    mixture = [("fine", "0.4"), ("vistas", "0.4:1"), ("coarse", "0.2:1")]
+    return [
+        (
+            "Vistas labels become Cityscapes trainIds, by Table 4",
+            ["convert-mapillary", at("vistas"), at("vistas-cityscapes")],
+        ),
+        (
+            "Soft targets of every label, three scales in a file",
+            ["precompute-cpp", "--scales", "2", "4", "8", at("vistas-cityscapes"), at("soft-targets")],
+        ),
+        ("Both outputs are read again and held against their labels", ["verify", at("vistas-cityscapes")]),
+        ("", ["verify", at("soft-targets")]),
+        ("What nearest-neighbour down-sampling loses", ["picture", "pooling", str(label), "-o", at("pooling.png")]),
+        *(
+            ("Which classes stand where" if name == "fine" else "", index_words(at(place), at(f"{name}.index.npz")))
+            for name, place in indexes.items()
+        ),
+        (
+            "What an epoch of the paper's mixture will draw",
+            [
+                "sample",
+                *(
+                    word
+                    for name, share in mixture
+                    for word in ("--source", f"{name}={at(f'{name}.index.npz')}:{share}")
+                ),
+                *("--plot", at("epoch.png"), "--crops", at("crops.jpg"), "--crop-size", "256", "256"),
+            ],
+        ),
+    ]
+
+
+def index_words(labels: str, index: str) -> list[str]:
+    """Return the words of an index command; the tiles are small, as the scenes are."""
+    return ["index", labels, "-o", index, "--tile", "256"]
+
+
+def make_scenes(folder: Path) -> None:
+    """Write the made data sets; on a second run they come out the same."""
+    from segdata.scenes import write_cityscapes, write_vistas
+
+    write_vistas(folder / "vistas", NUM_VISTAS, SIZE, seed=1, jobs=-1)
+    write_cityscapes(
+        folder / "cityscapes", SIZE, train=NUM_TRAIN, val=NUM_VAL, train_extra=NUM_COARSE, auto_labels=True, jobs=-1
+    )
+
+
+def empty_own_folder(folder: Path) -> None:
+    """Empty the folder of an earlier demo, and touch no other.
+
+    Raises
+    ------
+    SettingsError
+        If the folder holds something else.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not (folder / MARK).is_file():
+            raise SettingsError(f"{folder}: is not empty, and no demo made it. Give a new folder: segdata demo DIR.")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MARK).write_text("Made by `segdata demo`, which empties this folder when it runs again.\n")
+
+
+def pictures(folder: Path) -> str:
+    """Name the pictures that the chain leaves."""
+    return ", ".join(str(folder / name) for name in ("pooling.png", "epoch.png", "crops.jpg"))
+
+
+def run_step(title: str, words: list[str]) -> None:
+    """Show a command as a user would type it, and run it."""
+    from segdata.commands import group
+
+    if title:
+        click.secho(f"\n# {title}", bold=True)
+    click.secho(f"$ segdata {shlex.join(words)}", fg="cyan")
+    sys.stdout.flush()
+    try:
+        code = group.main(words, prog_name="segdata", standalone_mode=False)
+    except SystemExit as end:
+        code = end.code
+    if code:
+        raise SettingsError(f"segdata {shlex.join(words)}: ended with status {code}; see above. Please report it.")
+
+
+@click.command("demo")
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default="demo")
+def command(folder: Path) -> None:
+    """Make small street scenes and run the whole chain on them.
+
+    DIR (by default ./demo) gets scenes in the Vistas and Cityscapes layouts and all that is made of them. Each step is
+    shown as the command you would type for your own data. It takes about a minute on two cores and downloads nothing.
+
+    \b
+    Example:
+      segdata demo my-demo
+    """
+    start = time.monotonic()
+    empty_own_folder(folder)
+    click.secho("# Made street scenes, in the layouts of Mapillary Vistas and Cityscapes", bold=True)
+    make_scenes(folder)
+    click.echo(
+        f"{NUM_VISTAS} scenes in {folder / 'vistas'}, {NUM_TRAIN + NUM_VAL + NUM_COARSE} in {folder / 'cityscapes'}"
+    )
+    for title, words in chain(folder):
+        run_step(title, words)
+    click.echo(f"\nDone in {time.monotonic() - start:.0f} s. Pictures to look at: {pictures(folder)}.")

@@ -1,0 +1,29 @@
+"""`segdata demo`: the whole chain runs, in its own folder alone."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import segdata
+from segdata.commands import group
+from segdata.errors import SettingsError
+
+
+@pytest.mark.slow
+def test_the_chain_runs_and_runs_again(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    for _ in range(2):
+        result = CliRunner().invoke(group, ["demo", str(folder)], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    assert (folder / "pooling.png").stat().st_size > 10_000
+    stored = sorted((folder / "soft-targets").rglob("*.cpp.npz"))
+    assert len(stored) == 12
+    assert segdata.load_cpp(stored[0]).counts(8).shape == (20, 64, 128)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(SettingsError, match="is not empty, and no demo made it"):
+        CliRunner().invoke(group, ["demo", str(tmp_path)], catch_exceptions=False)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
