@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
+import torch.distributed.nn  # before a group exists: default arguments of its functions would keep that group alive
 from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
@@ -43,7 +44,10 @@ def main(index: str, folder: str) -> None:
             optimizer.zero_grad()
             seen += batch["position"].tolist()
     (Path(folder) / f"rank-{accelerator.process_index}.txt").write_text("\n".join(map(str, seen)))
+    # A group ends, with its threads, when nothing refers to it any more. The model does. Threads of Gloo that live on
+    # while Python shuts down may abort the process.
     accelerator.wait_for_everyone()
+    model, optimizer = accelerator.free_memory(model, optimizer)
     accelerator.end_training()
 
 

@@ -71,6 +71,9 @@ def main(index: str, folder: str) -> None:
         enable_model_summary=False,
     )
     trainer.fit(Model(folder), Data(index))
+    # Lightning leaves a group of Gloo to the end of Python, when its threads may abort the process.
+    trainer.strategy.barrier()
+    torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

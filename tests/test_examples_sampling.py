@@ -41,7 +41,7 @@ def run_ranks(words, folder):
     """Run an example with processes of its own and return the positions of all ranks, in order."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)}
     done = subprocess.run(
-        [sys.executable, *map(str, words)], check=False, capture_output=True, text=True, env=environment, timeout=60
+        [sys.executable, *map(str, words)], check=False, capture_output=True, text=True, env=environment, timeout=300
     )
     assert done.returncode == 0, done.stderr
     ranks = [list(map(int, path.read_text().split())) for path in sorted(folder.glob("rank-*.txt"))]

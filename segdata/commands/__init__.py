@@ -19,6 +19,13 @@ COMMANDS = {
     "verify": "Re-read what a command wrote; name what is damaged, missing or stale.",
     "index": "Write the class index: which classes stand where.",
     "sample": "Show what an epoch will draw.",
+    "datasets": "Check what a recipe will train on.",
+    "recipes": "List and show the bundled recipes.",
+    "train": "Train a model by a recipe.",
+    "evaluate": "Measure mIoU of a model, or of label images.",
+    "predict": "Write label images, overlays and probabilities of images.",
+    "autolabel": "Label images by a model, with confidence.",
+    "export": "Write a model as ONNX.",
     "picture": "Draw the figures: pooling, scenes.",
 }
 

@@ -62,7 +62,7 @@ def as_text(found: "Verification") -> str:
 
     faults = [printable(f"{fault.kind}: {fault.message}") for fault in found.faults]
     table = [f"  {number:>8}  {kind:<10}  {KINDS[kind]}" for kind, number in found.counts().items() if number]
-    num_bad = f"{len(found.faults)} faults" if found.faults else "no fault"
+    num_bad = {0: "no fault", 1: "1 fault"}.get(len(found.faults), f"{len(found.faults)} faults")
     summary = (
         f"{found.num_outputs} outputs read, {found.num_compared} compared with their labels, "
         f"{found.num_recomputed} made again: {num_bad}"

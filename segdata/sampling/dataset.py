@@ -129,7 +129,7 @@ class CropDataset:
             centre=draw.centre,
             where=(row, column),
         )
-        image, label = crop_image(_read_picture(index, draw.image, ids.shape), box), crop_label(ids, box)
+        image, label = crop_image(read_picture(index, draw.image, ids.shape), box), crop_label(ids, box)
         if self.flip and mirror < 0.5:
             return Crop(image[:, ::-1], np.ascontiguousarray(label[:, ::-1]), box, flipped=True)
         return Crop(image, label, box, flipped=False)
@@ -155,7 +155,14 @@ def read_class_ids(index: ClassIndex, image: int) -> NDArray[np.uint8]:
     return np.take(index.arrays["lookup"].astype(np.uint8), ids)
 
 
-def _read_picture(index: ClassIndex, image: int, size: tuple[int, ...]) -> Image.Image:
+def read_picture(index: ClassIndex, image: int, size: tuple[int, ...]) -> Image.Image:
+    """Read the picture of an image of an index, in RGB.
+
+    Raises
+    ------
+    LabelError
+        If it is not there, cannot be read, or has not the `size` (height, width) of its label.
+    """
     path = index.picture_path(image)
     assert path is not None, "checked when the data set was made"
     try:

@@ -9,6 +9,8 @@ from published import KEY_DIGESTS
 from segdata.errors import SettingsError
 from segdata.models import build_backbone, build_model, load_weights
 
+pytestmark = pytest.mark.optional
+
 
 @pytest.fixture(scope="module")
 def timm():

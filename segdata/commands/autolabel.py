@@ -1,0 +1,104 @@
+"""`segdata autolabel`: labels and confidences that a model gives to unlabelled images, as a source to train on."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segdata.commands.inference_options import checkpoint_argument, inference_options, run_options
+from segdata.commands.options import NumbersCommand, conclude, printable, say
+
+if TYPE_CHECKING:
+    from segdata.predictions.choices import Choices
+    from segdata.tools.batch import BatchSettings
+
+FOLDER = "autolabelled"
+UNLABELLED = "train_extra"
+
+
+@click.command("autolabel", cls=NumbersCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@checkpoint_argument
+@click.argument("images", metavar="IMAGES", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("out", metavar="[OUT]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    metavar="NAME",
+    help=f"Only this split; repeat for more.  [default: {UNLABELLED} where there is one, else all]",
+)
+@click.option(
+    "--encoding",
+    type=click.Choice(["trainIds", "labelIds"]),
+    default="labelIds",
+    show_default=True,
+    help="Which numbers label images hold.",
+)
+@click.option(
+    "--threshold",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Ignore pixels that are less sure, for good; a recipe can also do so when it reads.",
+)
+@inference_options
+@run_options
+def command(
+    *,
+    checkpoint: Path,
+    images: Path,
+    out: Path | None,
+    splits: tuple[str, ...],
+    encoding: Any,
+    threshold: float,
+    choices: "Choices",
+    batch: "BatchSettings",
+    as_json: bool,
+) -> None:
+    """Label images by a model, to train on.
+
+    For IMAGES, a Cityscapes root, the image leftImg8bit/train_extra/a/b_leftImg8bit.png gets the label
+    OUT/train_extra/a/b_leftImg8bit.png and its confidence 0-255 in OUT/train_extra/a/b_leftImg8bit_prob.png; any other
+    folder of pictures alike. OUT is by default IMAGES/autolabelled, where a recipe finds label and image together.
+
+    \b
+    Example:
+      segdata autolabel runs/teacher cityscapes --scales 0.5 1 2 --flip
+    """
+    from segdata.predictions.models import open_model
+    from segdata.predictions.run import PredictionPlan, run_predictions
+    from segdata.predictions.sources import find_images, plan_auto_labels
+    from segdata.training.processes import joined
+
+    source = Path(os.path.abspath(images))  # noqa: PTH100 - links stay, "." and ".." go
+    target = Path(os.path.abspath(source / FOLDER if out is None else out))  # noqa: PTH100
+    found = [image for image in find_images(source, splits=splits) if not image.path.is_relative_to(target)]
+    if not splits and any(image.relative.parts[0] == UNLABELLED for image in found):
+        found = [image for image in found if image.relative.parts[0] == UNLABELLED]
+    trained = open_model(checkpoint, choices)
+    plan = PredictionPlan(
+        tool="autolabel",
+        source=source,
+        out=target,
+        items=plan_auto_labels(found, target),
+        settings=trained.prediction_settings(encoding=encoding, threshold=threshold),
+    )
+    say(f"{len(plan.items)} images, to {target}")
+    with joined(choices.device) as world:
+        outcomes, report = run_predictions(plan, trained.predictor(world.device), batch)
+    if not as_json and not batch.dry_run and found[0].relative.parts[0] == UNLABELLED:
+        click.echo(printable(as_source(target)))
+    sys.exit(conclude(outcomes, as_json=as_json, result={"report": report}))
+
+
+def as_source(out: Path) -> str:
+    """Return the lines of a recipe that take the auto-labels as a source.
+
+    >>> print(as_source(Path("city/auto")))
+    As a source of a recipe, under data.sources:
+      auto-coarse: {layout: cityscapes, root: city/auto, annotation: auto, splits: [train_extra], confidence: 0.9}
+    """
+    keys = f"layout: cityscapes, root: {out}, annotation: auto, splits: [{UNLABELLED}], confidence: 0.9"
+    return f"As a source of a recipe, under data.sources:\n  auto-coarse: {{{keys}}}"

@@ -1,0 +1,83 @@
+"""`segdata datasets`: whether the data of a recipe is there, readable and matched."""
+
+import json
+import sys
+from collections.abc import Mapping
+
+import click
+
+from segdata.commands.options import ends_in_one_line, printable, say
+
+NUM_SHOWN = 20
+
+
+@click.group("datasets")
+def command() -> None:
+    """Check the data of a recipe before training.
+
+    \b
+      segdata datasets check cityscapes-pspnet-cpp --set data.root=/data/cityscapes
+    """
+
+
+@command.command()
+@click.argument("recipe")
+@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set a key of the recipe, as data.root=X.")
+@click.option("-j", "--jobs", type=int, default=1, show_default=True, help="Processes; -1: one per core.")
+@click.option("--deep", is_flag=True, help="Decode every picture; without it only its header is read.")
+@click.option(
+    "--all", "show_all", is_flag=True, help=f"Name every file with a fault, not the first {NUM_SHOWN} of each kind."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every fault.")
+@ends_in_one_line
+def check(recipe: str, overrides: tuple[str, ...], jobs: int, deep: bool, show_all: bool, as_json: bool) -> None:
+    """Say what of the data of RECIPE is missing, unreadable or mismatched; exit 1 if anything is.
+
+    RECIPE is a bundled name or a .yaml file. Every label is decoded; the table gives the pixels of each class in each
+    source and in the validation images.
+
+    \b
+    Examples:
+      segdata datasets check my-recipe.yaml
+      segdata datasets check camvid-pspnet-cpp --set data.root=/data/camvid -j -1
+    """
+    from segdata.tools.batch import BatchSettings
+    from segdata.tools.check_datasets import check_datasets
+    from segdata.training.recipe import load_recipe
+
+    data = load_recipe(recipe, overrides).data
+    report = check_datasets(data, BatchSettings(jobs=jobs, progress=True), deep=deep)
+    if as_json:
+        click.echo(json.dumps(report.as_dict(), indent=2))
+        sys.exit(0 if report.passed else 1)
+    for answer in report.checks:
+        click.echo(printable(answer.line()))
+        shown = answer.faults if show_all else answer.faults[:NUM_SHOWN]
+        for fault in shown:
+            say(f"error: {fault}")
+        if len(shown) < len(answer.faults):
+            say(f"error: ... and {len(answer.faults) - len(shown)} more of this kind; --all names them.")
+    if any(sum(pixels.values()) for pixels in report.pixels.values()):
+        click.echo("\n" + printable("\n".join(pixel_table(report.pixels))))
+    failed = sum(not answer.passed for answer in report.checks)
+    click.echo(f"\n{len(report.checks) - failed} of {len(report.checks)} checks passed")
+    sys.exit(1 if failed else 0)
+
+
+def pixel_table(pixels: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return the pixels of each class in each source as aligned lines, with their share of all that count."""
+    totals = {name: sum(numbers.values()) - numbers["ignored"] for name, numbers in pixels.items()}
+    rows = [["class", *(text for name in pixels for text in (name, "share"))]]
+    for kind in next(iter(pixels.values())):
+        cells = [(numbers[kind], totals[name]) for name, numbers in pixels.items()]
+        rows.append([kind, *(text for number, total in cells for text in (f"{number:,}", _share(number, total, kind)))])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(_cells(row, widths)).rstrip() for row in rows]
+
+
+def _share(number: int, total: int, kind: str) -> str:
+    return "" if kind == "ignored" or not total else f"{number / total:.2%}"
+
+
+def _cells(row: list[str], widths: list[int]) -> list[str]:
+    return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]

@@ -1,0 +1,94 @@
+"""What the commands that apply a model share: how it is applied, and a batch run in the one process that holds it."""
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from segdata.commands.options import ShardType, ends_in_one_line
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+checkpoint_argument = click.argument("checkpoint", metavar="CHECKPOINT", type=click.Path(exists=True, path_type=Path))
+
+_INFERENCE_OPTIONS = (
+    click.option(
+        "--scales",
+        type=float,
+        multiple=True,
+        metavar="S...",
+        help="Resize the image by each factor; averaged, or fused by attention.  [default: the recipe's]",
+    ),
+    click.option("--flip/--no-flip", default=None, help="Average with the mirrored image.  [default: the recipe's]"),
+    click.option(
+        "--average",
+        type=click.Choice(["probabilities", "logits"]),
+        help="What is averaged over scales and flips.  [default: the recipe's]",
+    ),
+    click.option("--window", type=(int, int), metavar="H W", help="Slide a window of H x W pixels over the image."),
+    click.option(
+        "--stride", type=(int, int), metavar="H W", help="Pixels between windows.  [default: two thirds of the window]"
+    ),
+    click.option(
+        "--windows-at-a-time", type=click.IntRange(min=1), help="Windows in one batch.  [default: the recipe's]"
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["float32", "bfloat16", "float16"]),
+        help="Of the model's arithmetic.  [default: the recipe's]",
+    ),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+)
+
+
+def inference_options(callback: Callback) -> Callback:
+    """Add the options of how a model is applied, for a `NumbersCommand`.
+
+    The callback gets ``choices``, a `segdata.predictions.choices.Choices`.
+    """
+
+    @wraps(callback)
+    def run(
+        *, scales: tuple[float, ...], windows_at_a_time: int | None, precision: Any, device: str, **others: Any
+    ) -> Any:
+        from segdata.predictions.choices import Choices
+
+        evaluation = {name: others.pop(name) for name in ("flip", "average", "window", "stride")}
+        evaluation |= {"scales": scales or None, "batch_size": windows_at_a_time}
+        return callback(choices=Choices(evaluation=evaluation, precision=precision, device=device), **others)
+
+    for option in reversed(_INFERENCE_OPTIONS):
+        run = option(run)
+    return run  # type: ignore[return-value]
+
+
+_RUN_OPTIONS = (
+    click.option(
+        "--shard",
+        type=ShardType(),
+        default=(1, 1),
+        metavar="I/N",
+        help="Only the I-th of N parts of the images: one for each GPU.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Only say what would be done."),
+    click.option("--overwrite", is_flag=True, help="Do again what is there, whatever settings made it."),
+    click.option("--fail-fast", is_flag=True, help="Stop at the first error."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+)
+
+
+def run_options(callback: Callback) -> Callback:
+    """Add the options of a batch in one process: ``batch``, a `segdata.tools.batch.BatchSettings`, and ``as_json``."""
+
+    @wraps(callback)
+    def run(*, shard: tuple[int, int], dry_run: bool, overwrite: bool, fail_fast: bool, **others: Any) -> Any:
+        from segdata.tools.batch import BatchSettings
+
+        batch = BatchSettings(shard=shard, dry_run=dry_run, overwrite=overwrite, fail_fast=fail_fast, progress=True)
+        return ends_in_one_line(callback)(batch=batch, **others)
+
+    for option in reversed(_RUN_OPTIONS):
+        run = option(run)
+    return run  # type: ignore[return-value]

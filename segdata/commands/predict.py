@@ -1,0 +1,88 @@
+"""`segdata predict`: label images, colours, overlays and probabilities that a model makes of images."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segdata.commands.inference_options import checkpoint_argument, inference_options, run_options
+from segdata.commands.options import NumbersCommand, conclude, say
+
+if TYPE_CHECKING:
+    from segdata.predictions.choices import Choices
+    from segdata.tools.batch import BatchSettings
+
+KINDS = ("labels", "colour", "overlay", "probabilities")
+
+
+@click.command("predict", cls=NumbersCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@checkpoint_argument
+@click.argument("images", metavar="IMAGES", type=click.Path(exists=True, path_type=Path))
+@click.argument("out", metavar="[OUT]", required=False, type=click.Path(path_type=Path))
+@click.option("--split", "splits", multiple=True, metavar="NAME", help="Only this split of IMAGES; repeat for more.")
+@click.option(
+    "--write",
+    "kinds",
+    type=click.Choice(KINDS),
+    multiple=True,
+    default=("labels",),
+    show_default=True,
+    help="What to make; repeat for more.",
+)
+@click.option(
+    "--encoding",
+    type=click.Choice(["trainIds", "labelIds"]),
+    default="trainIds",
+    show_default=True,
+    help="Which numbers label images hold.",
+)
+@click.option("--threshold", type=float, default=0.0, show_default=True, help="Ignore pixels that are less sure.")
+@inference_options
+@run_options
+def command(
+    *,
+    checkpoint: Path,
+    images: Path,
+    out: Path | None,
+    splits: tuple[str, ...],
+    kinds: tuple[Any, ...],
+    encoding: Any,
+    threshold: float,
+    choices: "Choices",
+    batch: "BatchSettings",
+    as_json: bool,
+) -> None:
+    """Predict images.
+
+    IMAGES is a Cityscapes root, any folder of pictures, or one picture. What is made of IMAGES/a/b.jpg goes to
+    OUT/labels/a/b.png, OUT/colour/a/b.png, OUT/overlay/a/b.png and OUT/probabilities/a/b.npz; what became of each
+    image to OUT/predict.json. OUT is by default a folder beside IMAGES named IMAGES-predicted. After an interruption,
+    the same command goes on.
+
+    \b
+    Examples:
+      segdata predict runs/pspnet cityscapes out --split val --encoding labelIds
+      segdata predict runs/pspnet holiday.jpg out --write overlay
+    """
+    from segdata.predictions.models import open_model
+    from segdata.predictions.run import PredictionPlan, run_predictions
+    from segdata.predictions.sources import find_images, plan_predictions
+    from segdata.training.processes import joined
+
+    source = Path(os.path.abspath(images))  # noqa: PTH100 - links stay, "." and ".." go
+    chosen = source.with_name(f"{source.stem}-predicted") if out is None else out
+    target = Path(os.path.abspath(chosen))  # noqa: PTH100
+    trained = open_model(checkpoint, choices)
+    plan = PredictionPlan(
+        tool="predict",
+        source=source,
+        out=target,
+        items=plan_predictions(find_images(source, splits=splits), target, kinds),
+        settings=trained.prediction_settings(encoding=encoding, threshold=threshold),
+    )
+    say(f"{len(plan.items)} images, to {target}")
+    with joined(choices.device) as world:
+        outcomes, report = run_predictions(plan, trained.predictor(world.device), batch)
+    sys.exit(conclude(outcomes, as_json=as_json, result={"report": report}))

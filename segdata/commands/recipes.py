@@ -1,0 +1,95 @@
+"""`segdata recipes`: which there are, and what one of them says in full."""
+
+import json
+
+import click
+
+from segdata.commands.options import printable
+
+
+@click.group("recipes")
+def command() -> None:
+    """List and show the recipes of training.
+
+    \b
+      segdata recipes list
+      segdata recipes show cityscapes-pspnet-cpp
+      segdata recipes keys schedule
+    """
+
+
+@command.command("list")
+@click.option("--all", "show_all", is_flag=True, help="Name every composed recipe too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(show_all: bool, as_json: bool) -> None:
+    """List the bundled recipes: those with a file of their own, and the parts that the others are composed of.
+
+    \b
+      segdata recipes list
+    """
+    from segdata.training.recipe import bundled_recipes, load_recipe
+    from segdata.training.recipe_layers import recipe_parts
+
+    files = bundled_recipes()
+    whole = {name: load_recipe(name).about for name, paths in files.items() if len(paths) == 1}
+    parts = recipe_parts()
+    if as_json:
+        click.echo(json.dumps({"recipes": list(files), "about": whole, "parts": parts}, indent=2))
+        return
+    wide = max(map(len, whole))
+    for name, about in whole.items():
+        click.echo(f"{name:<{wide}}  {about}")
+    click.echo("\nand DATA-MODEL-LOSS of these, such as cityscapes-pspnet-cpp:")
+    for kind, names in parts.items():
+        click.echo(f"  {kind:<7} {', '.join(names)}")
+    if show_all:
+        click.echo()
+        for name in (name for name in files if name not in whole):
+            click.echo(name)
+
+
+@command.command()
+@click.argument("name", metavar="RECIPE")
+@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set a key, as optimiser.lr=0.005.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the digest.")
+def show(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Show RECIPE (a bundled name or a .yaml file) resolved: every setting, those not in its files included.
+
+    \b
+      segdata recipes show seethroughnet-cityscapes
+      segdata recipes show my-recipe.yaml --set schedule.iterations=1000 > resolved.yaml
+    """
+    from segdata.training.recipe import dump_recipe, load_recipe, recipe_digest
+
+    recipe = load_recipe(name, overrides)
+    if as_json:
+        click.echo(json.dumps({"digest": recipe_digest(recipe), "recipe": recipe.model_dump(mode="json")}, indent=2))
+        return
+    click.echo(f"# {recipe.name}, resolved; digest {recipe_digest(recipe)}")
+    click.echo(printable(dump_recipe(recipe)), nl=False)
+
+
+@command.command()
+@click.argument("section", required=False, default="")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def keys(section: str, as_json: bool) -> None:
+    """Say what every key of a recipe means, its default and its choices; with SECTION only those that begin so.
+
+    \b
+      segdata recipes keys
+      segdata recipes keys augmentation
+    """
+    from segdata.training.recipe_keys import recipe_keys
+
+    chosen = [each for each in recipe_keys() if each.key.startswith(section)]
+    if not chosen:
+        raise click.BadParameter(
+            f"no key begins with {section!r}. `segdata recipes keys` names all.", param_hint="SECTION"
+        )
+    if as_json:
+        click.echo(json.dumps([each._asdict() for each in chosen], indent=2))
+        return
+    for each in chosen:
+        click.echo(f"{each.key}: {each.default}" if each.default else f"{each.key} (to be given)")
+        told = [each.about, f"One of {', '.join(each.choices)}."] if each.choices else [each.about]
+        click.echo(click.wrap_text(" ".join(told), 100, "    ", "    "))

@@ -1,0 +1,59 @@
+"""Training in several processes of this machine, started by one."""
+
+import signal
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+from segdata.errors import SegdataError
+from segdata.training.loop import TrainResult, train
+from segdata.training.processes import launch
+from segdata.training.recipe import Recipe
+from segdata.training.signals import INTERRUPTED, STOPPED
+
+
+def train_in_processes(recipe: Recipe, out: Path, *, num_processes: int, resume: bool = False) -> TrainResult | int:
+    """Train by a recipe in several processes; one that dies is replaced, and all go on from the newest checkpoint.
+
+    Parameters
+    ----------
+    recipe, out, resume
+        As for `segdata.training.loop.train`.
+    num_processes : int
+        The ranks, one GPU each where there are GPUs.
+
+    Returns
+    -------
+    TrainResult or int
+        The exit code alone where a signal ended the processes.
+
+    Raises
+    ------
+    SegdataError
+        If data, recipe or disk are at fault, or processes died more often than `run.max_restarts`.
+    """
+    try:
+        results = launch(_train, recipe, out, resume, num_processes=num_processes, max_restarts=recipe.run.max_restarts)
+    except SignalException as stop:
+        return INTERRUPTED if stop.sigval == signal.SIGINT else STOPPED
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        raise SegdataError(
+            f"{out}: rank {rank} ended with exit code {failure.exitcode}, after {recipe.run.max_restarts} restarts. "
+            "Its own words are above. Mend the cause, then go on with --resume."
+        ) from error
+    for result in results.values():
+        if isinstance(result, str):
+            raise SegdataError(result)
+    first = results[0]
+    assert isinstance(first, TrainResult)
+    return first
+
+
+def _train(recipe: Recipe, out: Path, resume: bool) -> TrainResult | str:
+    """Train as one rank; a fault that would come again is told, not raised: the launcher would start anew."""
+    try:
+        return train(recipe, out, resume=resume)
+    except SegdataError as error:
+        return str(error)

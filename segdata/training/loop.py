@@ -1,0 +1,266 @@
+"""Training: the loop around the steps, with what happens between them."""
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segdata.errors import LabelError, SegdataError, SettingsError, StoreError
+from segdata.files import explain_os_error, only_run_in, write_atomic
+from segdata.training.checkpoint import CheckpointFolder, read_checkpoint, recipe_of, refuse_other_recipe
+from segdata.training.data import Batch
+from segdata.training.determinism import arithmetic
+from segdata.training.evaluation import evaluate
+from segdata.training.optimisation import learning_rate, set_learning_rate
+from segdata.training.processes import World, joined, was_restarted
+from segdata.training.recipe import Recipe, difference, dump_recipe
+from segdata.training.reporting import Reporter
+from segdata.training.run import Run
+from segdata.training.samples import find_samples
+from segdata.training.scores import Scores
+from segdata.training.signals import STOPPED, StopRequest, noting_signals
+from segdata.training.step import StepReport
+
+RECIPE = "recipe.yaml"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a training ended.
+
+    Attributes
+    ----------
+    step, num_steps : int
+        Steps taken, and those of the whole run.
+    exit_code : int
+        0 if it is finished; 143 after SIGTERM or SIGUSR1, 130 after Ctrl-C: everything is saved.
+    out : Path
+        Folder of the run.
+    checkpoint : Path or None
+        The newest.
+    best_miou : float or None
+        Of the best evaluation, None if there was none.
+    best_step : int or None
+        When that was.
+    skipped_steps, left_out_images : int
+        Steps skipped for numbers that were not finite; images that could not be read.
+    """
+
+    step: int
+    num_steps: int
+    exit_code: int
+    out: Path
+    checkpoint: Path | None
+    best_miou: float | None
+    best_step: int | None
+    skipped_steps: int
+    left_out_images: int
+
+
+def train(recipe: Recipe, out: str | Path, *, resume: bool = False, progress: bool = True) -> TrainResult:
+    """Train a model by a recipe: as the one process, or as one of the ranks that a launcher made.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        From `segdata.training.recipe.load_recipe`.
+    out : str or Path
+        Folder of the run: recipe, checkpoints, metrics.
+    resume : bool
+        Go on from the newest checkpoint there that is whole, on any number of ranks; from the beginning if none is.
+    progress : bool
+        Show a bar on stderr.
+
+    Returns
+    -------
+    TrainResult
+
+    Raises
+    ------
+    SegdataError
+        If data, recipe or disk are at fault, or the numbers are not finite for too long; in one line, on every rank.
+        Checkpoints that were written stay.
+    """
+    out = Path(out)
+    with ExitStack() as stack:
+        stack.enter_context(arithmetic(deterministic=recipe.deterministic))
+        world = stack.enter_context(joined(recipe.run.device))
+        request = stack.enter_context(noting_signals())
+        folder = CheckpointFolder(out, recipe.run.keep_last)
+        goes_on = resume or was_restarted()
+        world.on_first(lambda: _take_folder(out, folder, stack, goes_on=goes_on))
+        state = _read_state(recipe, folder, world)
+        run = Run(recipe, out, world, state, progress=progress)
+        world.on_first(lambda: write_atomic(out / RECIPE, dump_recipe(recipe).encode()))
+        return _Loop(run, folder, request, progress=progress).go()
+
+
+class _Loop:
+    """The loop of one run."""
+
+    def __init__(self, run: Run, folder: CheckpointFolder, request: StopRequest, *, progress: bool) -> None:
+        self.run, self.recipe, self.world, self.progress = run, run.recipe, run.world, run.progress
+        self.folder, self.request = folder, request
+        self.saved = folder.path(self.progress.step) if self.progress.step else None
+        self.reporter = Reporter(run, progress=progress)
+        validation = self.recipe.data.located_validation
+        self.validation = [] if validation is None else find_samples(validation)
+
+    def go(self) -> TrainResult:
+        """Take the steps that are left, and say how it ended."""
+        run, exit_code = self.run, 0
+        if self.progress.step >= run.num_steps:
+            return self._result(0)
+        with self.reporter:
+            for batch in self.reporter.watch.waiting(run.batches()):
+                exit_code, shares = self._agree(batch)
+                if exit_code:
+                    self._save()
+                    break
+                self._step(batch, shares)
+                if self.progress.step == run.num_steps:
+                    break
+        return self._result(exit_code)
+
+    def _agree(self, batch: Batch) -> tuple[int, list[float]]:
+        """Learn from all ranks whether to stop, what could not be read, and how much each forward pass weighs."""
+        parts = batch.parts(self.run.stepper.images_per_pass)
+        asked = float(self.request.exit_code > 0)
+        stops, faults, *valid = self.world.total(asked, len(batch.faults), *(part.num_valid for part in parts))
+        if stops:
+            return self.request.exit_code or STOPPED, []
+        if faults:
+            self._note_faults(batch)
+        return 0, [number / sum(valid) if number else 0.0 for number in valid]
+
+    def _note_faults(self, batch: Batch) -> None:
+        faults = [fault for of_rank in self.world.gather(batch.faults) for fault in of_rank]
+        if self.recipe.data.bad_images == "error":
+            more = f" ({len(faults) - 1} more in this step)" if len(faults) > 1 else ""
+            raise LabelError(f"{faults[0]}{more} Set data.bad_images to skip to leave such images out.")
+        self.progress.left_out += len(faults)
+        self.reporter.fault("left_out", self.progress.step + 1, faults, show=True)
+
+    def _step(self, batch: Batch, shares: list[float]) -> None:
+        run, progress = self.run, self.progress
+        rate = learning_rate(progress.step, run.num_steps, self.recipe.optimiser.lr, self.recipe.schedule)
+        set_learning_rate(run.stepper.optimiser, rate)
+        report = run.stepper.run(batch, shares)
+        self.reporter.step(report)
+        run.count_step()
+        if report.finite:
+            progress.skipped_in_row = 0
+            if run.average is not None:
+                run.average.update(run.model, progress.step - 1)
+        else:
+            self._note_skipped(batch)
+        self._between(batch, report, rate)
+
+    def _note_skipped(self, batch: Batch) -> None:
+        """Count a step that was skipped, and end the run after too many; float16 first lowers its scale."""
+        progress, scaler = self.progress, self.run.stepper.scaler
+        progress.skipped += 1
+        if scaler.is_enabled() and scaler.get_scale() > 1:
+            return
+        progress.skipped_in_row += 1
+        names = sorted(name for of_rank in self.world.gather(batch.names) for name in of_rank)
+        self.reporter.fault("not_finite", progress.step, names)
+        if progress.skipped_in_row > self.recipe.optimiser.non_finite_limit:
+            last = f"The last checkpoint is {self.saved}." if self.saved else "There is no checkpoint yet."
+            raise SegdataError(
+                f"step {progress.step}: loss or gradient is not finite, {progress.skipped_in_row} steps in a row, here "
+                f"with {', '.join(names)}. Look at these images and labels, or lower optimiser.lr. {last}"
+            )
+
+    def _between(self, batch: Batch, report: StepReport, rate: float) -> None:
+        """Do what is due after a step: log, picture, evaluation, checkpoint."""
+        settings, step = self.recipe.run, self.progress.step
+        last = step == self.run.num_steps
+        if step % settings.log_every == 0 or last:
+            self.reporter.log(report, rate)
+        if settings.pictures_every is not None and step % settings.pictures_every == 0:
+            self.reporter.picture(batch)
+        due = last or (settings.evaluate_every is not None and step % settings.evaluate_every == 0)
+        evaluated = due and bool(self.validation)
+        best = evaluated and self._evaluate()
+        if evaluated or last or step % settings.checkpoint_every == 0:
+            self._save(best=best)
+
+    def _evaluate(self) -> bool:
+        """Evaluate the model, and its moving average if there is one; say whether one of them is the best so far."""
+        run, progress = self.run, self.progress
+        if not run.synchronised:
+            self.world.from_first(list(run.model.buffers()))
+        weights = {"model": run.model} | ({} if run.average is None else {"average": run.average.model})
+        best = False
+        for name, model in weights.items():
+            scores = self._scores_of(model)
+            self.reporter.evaluation(name, scores)
+            if scores.miou > progress.best_miou:
+                progress.best_miou, progress.best_step, progress.best_weights = scores.miou, progress.step, name
+                best = True
+        self.reporter.watch.read()  # what an evaluation takes is not the training's time
+        return best
+
+    def _scores_of(self, model: Any) -> Scores:
+        validation = self.recipe.data.validation
+        assert validation is not None
+        return evaluate(
+            model,
+            self.validation,
+            self.recipe.table,
+            self.recipe.evaluation,
+            self.world.device,
+            encoding=validation.label_encoding,
+            confidence=validation.confidence,
+            precision=self.recipe.run.precision,
+            mean=self.recipe.augmentation.mean,
+            std=self.recipe.augmentation.std,
+            progress=self.reporter.shows_progress,
+        )
+
+    def _save(self, *, best: bool = False) -> None:
+        self.reporter.add_targets()
+        self.world.on_first(lambda: self.folder.save(self.run.state(), self.progress.step, best=best))
+        self.saved = self.folder.path(self.progress.step)
+
+    def _result(self, exit_code: int) -> TrainResult:
+        progress = self.progress
+        evaluated = progress.best_step >= 0
+        return TrainResult(
+            progress.step,
+            self.run.num_steps,
+            exit_code,
+            self.run.out,
+            self.saved,
+            progress.best_miou if evaluated else None,
+            progress.best_step if evaluated else None,
+            progress.skipped,
+            progress.left_out,
+        )
+
+
+def _take_folder(out: Path, folder: CheckpointFolder, stack: ExitStack, *, goes_on: bool) -> None:
+    """Hold the folder of the run; refuse one that another run has written, unless it is to go on."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(explain_os_error(error, "cannot be made", out)) from error
+    stack.enter_context(only_run_in(out))
+    if folder.paths() and not goes_on:
+        raise SettingsError(
+            f"{out}: holds a training run already. Pass --resume to go on with it, or choose another folder."
+        )
+
+
+def _read_state(recipe: Recipe, folder: CheckpointFolder, world: World) -> dict[str, Any] | None:
+    """Read the newest checkpoint that is whole, the same on every rank; None where there is none."""
+    found = folder.latest(lambda line: print(f"segdata: {line}", file=sys.stderr)) if world.is_first else None
+    path: Path | None = world.gather(found and found[0])[0]
+    if path is None:
+        return None
+    state = found[1] if found else read_checkpoint(path)
+    before = recipe_of(state, path)
+    refuse_other_recipe(before, recipe, difference(before, recipe), folder.out)
+    return state

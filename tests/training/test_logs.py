@@ -1,0 +1,47 @@
+"""The diary of a run."""
+
+import json
+
+import numpy as np
+import pytest
+
+from segdata.training.logs import Diary, keep_until
+
+
+def test_a_run_that_goes_on_drops_the_lines_of_later_steps_and_a_cut_one(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    keep_until(path, 2)
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+def test_every_record_is_a_line(tmp_path):
+    with Diary(tmp_path, 0, 9, tensorboard=False, progress=False) as diary:
+        diary.record("train", 1, {"loss": 0.5, "lr": 0.1})
+        diary.record("fault", 2, {"left_out": ["a.png"]})
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert lines == [
+        {"kind": "train", "step": 1, "loss": 0.5, "lr": 0.1},
+        {"kind": "fault", "step": 2, "left_out": ["a.png"]},
+    ]
+
+
+def test_the_bar_is_on_stderr(tmp_path, capsys):
+    with Diary(tmp_path, 4, 9, tensorboard=False) as diary:
+        diary.step()
+        diary.say("step 5: mIoU 50.00")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "5/9" in err
+    assert "mIoU 50.00" in err
+
+
+@pytest.mark.optional
+def test_curves_and_pictures_where_tensorboard_is_installed(tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with Diary(tmp_path, 0, 9, progress=False) as diary:
+        diary.record("train", 1, {"loss": 0.5, "lr": 0.1, "parts": {"main": 0.25}})
+        diary.picture("crop", 1, np.zeros((4, 6, 3), np.uint8))
+    found = events.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert found.Scalars("train/parts/main")[0].value == 0.25
+    assert found.Tags()["images"] == ["crop"]

@@ -1,0 +1,158 @@
+"""Training in one process: it learns, goes on where it stopped to the last bit, and says what is wrong."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from small_runs import differences, small_recipe
+
+from segdata.errors import SegdataError, SettingsError
+from segdata.training.checkpoint import load_model, read_checkpoint
+from segdata.training.data import Batch
+from segdata.training.loop import train
+from segdata.training.processes import World
+from segdata.training.run import Run
+
+EVERY_STEP = "checkpoint_every: 1, keep_last: 100, evaluate_every: 4"
+
+
+def trained(folder: Path, *overrides: str, out: str = "out", resume: bool = False, run: str = EVERY_STEP):
+    return train(small_recipe(folder, *overrides, run=run), folder / out, resume=resume, progress=False)
+
+
+def lines(folder: Path, kind: str = "train") -> list[dict]:
+    every = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in every if line["kind"] == kind]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> Path:
+    """Return the folder of a run with a checkpoint after every step; an epoch is one and a half steps."""
+    folder = tmp_path_factory.mktemp("straight")
+    trained(folder, "optimiser.ema_decay=0.9")
+    return folder
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])  # mid-epoch in the first and a later epoch, and right after an evaluation
+def test_an_interrupted_run_ends_in_the_same_bits(straight, tmp_path, step):
+    shutil.copytree(straight / "city", tmp_path / "city")
+    kept = f"checkpoints/step-{step:08d}.pt"
+    (tmp_path / "out" / "checkpoints").mkdir(parents=True)
+    shutil.copy(straight / "out" / kept, tmp_path / "out" / kept)
+    trained(tmp_path, "optimiser.ema_decay=0.9", resume=True)
+    last = "out/checkpoints/step-00000006.pt"
+    one, other = read_checkpoint(straight / last), read_checkpoint(tmp_path / last)
+    one.pop("recipe"), other.pop("recipe")  # names the folder
+    assert differences(one, other) == []
+
+
+def test_the_number_of_loaders_does_not_matter(straight, tmp_path):
+    shutil.copytree(straight / "city", tmp_path / "city")
+    trained(tmp_path, "optimiser.ema_decay=0.9", "data.workers=2", run="checkpoint_every: 6")
+    assert [line["loss"] for line in lines(tmp_path / "out")] == [line["loss"] for line in lines(straight / "out")]
+
+
+def test_the_log_tells_what_happened(straight):
+    record = lines(straight / "out")[-1]
+    assert record["step"] == 6
+    assert set(record["parts"]) == {"main", "stage1", "stage2"}
+    assert record["targets"] == {"stored": 0, "pooled": 48}
+    assert record["speed"]["images_per_second"] > 0
+    assert [line["weights"] for line in lines(straight / "out", "evaluation")] == ["model", "average"] * 2
+
+
+def test_load_model_gives_the_average_in_evaluation_mode(straight):
+    model, recipe = load_model(straight / "out")
+    state = read_checkpoint(straight / "out" / "best.pt")
+    assert not model.training
+    assert recipe.model.name == "fcn"
+    assert differences(dict(model.state_dict()), dict(state["average"])) == []
+
+
+def test_it_learns(tmp_path):
+    trained(tmp_path, "schedule.iterations=40", "augmentation.colour=none", run="checkpoint_every: 100")
+    losses = [line["parts"]["main"] for line in lines(tmp_path / "out")]
+    assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
+
+
+def gradient(run: Run, batch: Batch, images_per_pass: int) -> torch.Tensor:
+    """Return the gradient of a batch in evaluation mode: without the statistics of single passes."""
+    for part in batch.parts(images_per_pass):
+        run.stepper._pass(part, part.num_valid / batch.num_valid, last=True, targets=Counter())
+    found = torch.cat([p.grad.flatten() for p in run.stepper.parameters if p.grad is not None])
+    run.stepper.optimiser.zero_grad()
+    return found
+
+
+def test_accumulated_passes_weigh_by_their_valid_pixels(tmp_path):
+    run = Run(small_recipe(tmp_path), tmp_path / "out", World(), progress=False)
+    run.model.eval()
+    batch = next(run.batches())
+    batch.class_ids[1:, :20] = 255  # most of three of the four crops
+    valid = [int((ids != 255).sum()) for ids in batch.class_ids]
+    batch = batch._replace(samples=[one._replace(num_valid=n) for one, n in zip(batch.samples, valid, strict=True)])
+    torch.testing.assert_close(gradient(run, batch, 1), gradient(run, batch, 4), rtol=1e-4, atol=1e-6)
+
+
+def test_a_folder_with_a_run_is_refused_without_resume(straight):
+    with pytest.raises(SettingsError, match="holds a training run already. Pass --resume"):
+        trained(straight)
+
+
+def test_another_recipe_is_refused(straight):
+    with pytest.raises(SettingsError, match=r"was trained by another recipe .*optimiser.lr was 0.05, is now 0.1"):
+        trained(straight, "optimiser.ema_decay=0.9", "optimiser.lr=0.1", resume=True)
+
+
+def test_numbers_that_are_not_finite_end_the_run_and_name_the_images(tmp_path):
+    settings = ("optimiser.lr=1.0e+30", "schedule.warmup_iterations=0", "optimiser.non_finite_limit=1")
+    with pytest.raises(
+        SegdataError, match=r"not finite, 2 steps in a row, here with .*town_\d+_000019_leftImg8bit.png"
+    ):
+        trained(tmp_path, *settings)
+    faults = lines(tmp_path / "out", "fault")
+    assert [fault["step"] for fault in faults] == [2, 3]
+
+
+def test_a_skipped_step_leaves_no_trace(tmp_path):
+    settings = ("optimiser.lr=1.0e+30", "schedule.warmup_iterations=0", "schedule.iterations=4")
+    trained(tmp_path, *settings)
+    before, after = (read_checkpoint(tmp_path / f"out/checkpoints/step-{step:08d}.pt") for step in (1, 3))
+    assert after["progress"]["skipped"] == 2
+    assert differences(dict(before["model"]), dict(after["model"])) == []
+    assert all(torch.isfinite(value).all() for value in after["model"].values())
+
+
+def test_a_bad_image_ends_the_run_naming_the_file(tmp_path):
+    recipe = small_recipe(tmp_path)
+    bad = sorted((tmp_path / "city/leftImg8bit/train/town").iterdir())[0]
+    bad.write_bytes(b"no picture")
+    with pytest.raises(SegdataError, match=rf"{bad.name}.* Set data.bad_images to skip"):
+        train(recipe, tmp_path / "out", progress=False)
+
+
+def test_a_bad_image_can_be_left_out_and_is_counted(tmp_path):
+    recipe = small_recipe(tmp_path, "data.bad_images=skip")
+    bad = sorted((tmp_path / "city/leftImg8bit/train/town").iterdir())[0]
+    bad.write_bytes(b"no picture")
+    result = train(recipe, tmp_path / "out", progress=False)
+    told = [fault for line in lines(tmp_path / "out", "fault") for fault in line["left_out"]]
+    assert result.left_out_images == len(told) > 0
+    assert all(bad.name in fault for fault in told)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precision_stays_near(straight, tmp_path, precision):
+    shutil.copytree(straight / "city", tmp_path / "city")
+    trained(tmp_path, f"run.precision={precision}", "schedule.iterations=2", "optimiser.ema_decay=0.9")
+    here, there = lines(tmp_path / "out")[0]["loss"], lines(straight / "out")[0]["loss"]
+    assert here != there
+    assert here == pytest.approx(there, rel=0.02)
+
+
+def test_deterministic_runs_go_through_and_put_the_setting_back(tmp_path):
+    trained(tmp_path, "deterministic=true", "schedule.iterations=1")
+    assert not torch.are_deterministic_algorithms_enabled()
