@@ -148,7 +148,7 @@ def _largest_difference(deployed: DeployedModel, data: bytes, size: tuple[int, i
 
     Where the class ids of the file are not those of its own probabilities, it is infinite.
     """
-    import onnxruntime  # type: ignore[import-untyped]
+    import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     rng = np.random.Generator(np.random.Philox(0))

@@ -90,7 +90,7 @@ def scan_label(
     if max(height, width, across * down) > _MAX_SIDE:
         raise SettingsError(f"{where}: {height}x{width} pixels in tiles of {tile} are too many. Use larger tiles.")
     unknown = (lookup < 0) | ((lookup >= num_classes) & (lookup != 255))
-    slots = np.where(unknown, num_classes + 1, np.minimum(lookup, num_classes)).astype(np.int64)
+    slots = np.where(unknown, num_classes + 1, np.minimum(lookup, num_classes)).astype(np.uint16)
     rows = np.ascontiguousarray(ids) if width % 8 == 0 else np.pad(ids, ((0, 0), (0, -width % 8)))
     flat = rows.reshape(-1)
     counts, points, sums = _scan_tiles(flat, flat.view(np.uint64), height, width, tile, slots, num_classes)
@@ -125,7 +125,7 @@ def _scan_tiles(
     height: int,
     width: int,
     tile: int,
-    slots: NDArray[np.int64],
+    slots: NDArray[np.uint16],
     num_classes: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.int64]]:
     """Scan all tiles: pixels (T, K + 2), points (T, K, 4, 2), sums of rows and columns (T, K + 2, 2)."""
@@ -133,7 +133,7 @@ def _scan_tiles(
     counts = np.zeros((across * down, num_classes + 2), np.int64)
     sums = np.zeros((across * down, num_classes + 2, 2), np.int64)
     points = np.zeros((across * down, num_classes, NUM_POINTS, 2), np.uint16)
-    best = np.empty((num_classes + 2, _STRIPS * _COLUMNS), np.int64)
+    best = np.empty((_STRIPS * _COLUMNS, num_classes + 2), np.int64)  # the classes of a cell share cache lines
     stride = flat.size // height
     cell_size = (-(-tile // _STRIPS), -(-tile // (8 * _COLUMNS)) * 8)
     for number in range(across * down):
@@ -143,7 +143,7 @@ def _scan_tiles(
         _scan_tile(flat, words, stride, place, cell_size, slots, counts[number], sums[number], best)
         for class_id in range(num_classes):
             if counts[number, class_id]:
-                _spread_points(best[class_id], stride, points[number, class_id])
+                _spread_points(best[:, class_id], stride, points[number, class_id])
     return counts, points, sums
 
 
@@ -154,7 +154,7 @@ def _scan_tile(
     stride: int,
     place: tuple[int, int, int, int],
     cell_size: tuple[int, int],
-    slots: NDArray[np.int64],
+    slots: NDArray[np.uint16],
     counts: NDArray[np.int64],
     sums: NDArray[np.int64],
     best: NDArray[np.int64],
@@ -173,7 +173,7 @@ def _scan_tile(
             if may_go_on and _same(words, row * stride + start, stride, end - start):
                 continue
             span = (firsts[column], row, start, end)
-            _add_runs(flat, words, stride, span, slots, counts, sums, best[:, first_cell + column])
+            _add_runs(flat, words, stride, span, slots, counts, sums, best[first_cell + column])
             firsts[column] = row
     sums //= 2
 
@@ -194,7 +194,7 @@ def _add_runs(
     words: NDArray[np.uint64],
     stride: int,
     span: tuple[int, int, int, int],
-    slots: NDArray[np.int64],
+    slots: NDArray[np.uint16],
     counts: NDArray[np.int64],
     sums: NDArray[np.int64],
     best: NDArray[np.int64],

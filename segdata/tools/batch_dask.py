@@ -15,7 +15,9 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 from segdata.errors import SettingsError
-from segdata.tools.batch import (
+from segdata.tools.interrupts import StopFlag
+from segdata.tools.isolation import Isolation
+from segdata.tools.work import (
     BatchSettings,
     ItemType,
     Outcome,
@@ -24,8 +26,6 @@ from segdata.tools.batch import (
     failed_chunk,
     work_on_chunk,
 )
-from segdata.tools.interrupts import StopFlag
-from segdata.tools.isolation import Isolation
 
 Client = Any  # `distributed` is an extra, and only half typed
 Future = Any

@@ -20,9 +20,9 @@ from typing import Any, Generic
 from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
 
-from segdata.tools.batch import BatchSettings, ItemType, Outcome, Work, cut_chunks, failed_chunk, work_on_chunk
 from segdata.tools.interrupts import StopFlag, signals_held_back
 from segdata.tools.isolation import Isolation, given_up
+from segdata.tools.work import BatchSettings, ItemType, Outcome, Work, cut_chunks, failed_chunk, work_on_chunk
 
 THREAD_LIMITS = (
     "OMP_NUM_THREADS",

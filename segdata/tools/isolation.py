@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Generic
 
-from segdata.tools.batch import ItemType, Outcome
 from segdata.tools.interrupts import StopFlag
+from segdata.tools.work import ItemType, Outcome
 
 DEATHS_IN_A_ROW = 8  # so many files that each kill a worker of their own say that it is not the files
 

@@ -141,7 +141,8 @@ class Reporter:
         colours = np.zeros((256, 3), np.uint8)
         colours[: self.recipe.table.num_classes] = self.recipe.table.train_colours
         colours[IGNORE_ID] = 0
-        return colours[class_ids.cpu().numpy()]
+        painted: NDArray[np.uint8] = colours[class_ids.cpu().numpy()]
+        return painted
 
 
 def _below(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from toy_command import Letter, misbehave
 
 from segdata.errors import SettingsError
-from segdata.tools.batch import BatchSettings, Outcome, cut_chunks, run_batch, stream_batch, take_shard
+from segdata.tools.batch import BatchSettings, Outcome, run_batch, stream_batch, take_shard
 from segdata.tools.interrupts import Interrupted
+from segdata.tools.work import cut_chunks
 
 ALONE = BatchSettings()
 TWO = BatchSettings(jobs=2)

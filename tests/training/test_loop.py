@@ -98,7 +98,7 @@ def test_accumulated_passes_weigh_by_their_valid_pixels(tmp_path):
 
 
 def test_a_folder_with_a_run_is_refused_without_resume(straight):
-    with pytest.raises(SettingsError, match="holds a training run already. Pass --resume"):
+    with pytest.raises(SettingsError, match=r"holds a training run already\. Pass --resume"):
         trained(straight)
 
 
