@@ -8,19 +8,19 @@ PYTEST_ARGS ?=
 help:    ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-# Two stamps, so that the demo waits for the small base install alone.
-$(VENV)/.base: pyproject.toml constraints.txt
+# Two stamps, so that the demo does not wait for what only the tests need.
+$(VENV)/.train: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train]"
 	@touch $@
-$(VENV)/.dev: $(VENV)/.base
+$(VENV)/.dev: $(VENV)/.train
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dask,export]" --group test --group check
 	@# cityscapesScripts judges our figures; of what it asks for it needs no more than this
 	@$(BIN)/python -m pip install --quiet --no-deps cityscapesscripts pyquaternion
 	@touch $@
 
-demo: $(VENV)/.base  ## run the whole chain on made scenes, into ./demo
+demo: $(VENV)/.train  ## run the whole chain on made scenes, into ./demo
 	$(BIN)/segdata demo demo
 
 test: $(VENV)/.dev   ## run the tests (PYTEST_ARGS="-k name" for some)

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from segdata.labels.png import read_label
 from segdata.sampling.index import ClassIndex, IndexHead, make_index
@@ -44,8 +45,10 @@ def made_labels(folder: Path) -> list[Path]:
 def scan_against_decode(paths: list[Path]) -> None:
     """Interleave decoding alone and decoding with scanning, so that both see the same machine."""
     lookup = np.arange(256, dtype=np.int16)
-    print(f"{'label':<28} {'pixels':>12} {'decode ms':>10} {'+ scan ms':>10} {'ratio':>6} {'fastest':>8}")
-    ratios, fastest = [], []
+    print(
+        f"{'label':<28} {'pixels':>12} {'decode ms':>10} {'+ scan ms':>10} {'ratio':>6} {'fastest':>8} {'/ Pillow':>8}"
+    )
+    ratios, fastest, against_pillow = [], [], []
     for path in paths:
         ids = read_label(path)
         num_classes = int(ids[ids < 255].max()) + 1
@@ -54,16 +57,26 @@ def scan_against_decode(paths: list[Path]) -> None:
             scan_label(read_label(path), lookup, num_classes)
 
         both()
-        decode, whole = zip(
-            *((seconds(lambda path=path: read_label(path)), seconds(both)) for _ in range(REPEATS)), strict=True
+
+        def pillow(path: Path = path) -> None:
+            with Image.open(path) as image:
+                image.load()
+
+        decode, whole, peer = zip(
+            *((seconds(lambda path=path: read_label(path)), seconds(both), seconds(pillow)) for _ in range(REPEATS)),
+            strict=True,
         )
+        against_pillow.append(statistics.median(whole) / statistics.median(peer))
         ratios.append(statistics.median(whole) / statistics.median(decode))
         fastest.append(min(whole) / min(decode))  # what a busy machine disturbs least
         size = f"{ids.shape[0]}x{ids.shape[1]}"
         times = f"{1e3 * statistics.median(decode):>10.2f} {1e3 * statistics.median(whole):>10.2f}"
-        print(f"{path.name[:28]:<28} {size:>12} {times} {ratios[-1]:>6.2f} {fastest[-1]:>8.2f}")
+        print(
+            f"{path.name[:28]:<28} {size:>12} {times} {ratios[-1]:>6.2f} {fastest[-1]:>8.2f} {against_pillow[-1]:>8.2f}"
+        )
     middle, least = statistics.median(ratios), statistics.median(fastest)
-    print(f"median ratio {middle:.2f}, of the fastest runs {least:.2f}\n")
+    told = f"of the fastest runs {least:.2f}, against decoding with Pillow {statistics.median(against_pillow):.2f}"
+    print(f"median ratio {middle:.2f}, {told}\n")
 
 
 def large_index(folder: Path) -> Path:

@@ -14,7 +14,7 @@ from segdata.errors import SettingsError
 def test_the_chain_runs_and_runs_again(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     for _ in range(2):
-        result = CliRunner().invoke(group, ["demo", str(folder)], catch_exceptions=False)
+        result = CliRunner().invoke(group, ["demo", "--data-only", str(folder)], catch_exceptions=False)
         assert result.exit_code == 0, result.output
     assert (folder / "pooling.png").stat().st_size > 10_000
     stored = sorted((folder / "soft-targets").rglob("*.cpp.npz"))

@@ -4,6 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from segdata.training.checkpoint import load_model
+    from segdata.training.loop import train
     from segdata.training.losses.build import build_criterion
     from segdata.training.losses.combine import LossReport, SegmentationCriterion, Targets
     from segdata.training.losses.cpp import CPPLoss
@@ -20,6 +22,8 @@ _HOMES = {
     "SegmentationCriterion": "segdata.training.losses.combine",
     "Targets": "segdata.training.losses.combine",
     "build_criterion": "segdata.training.losses.build",
+    "load_model": "segdata.training.checkpoint",
+    "train": "segdata.training.loop",
 }
 
 __all__ = [
@@ -31,6 +35,8 @@ __all__ = [
     "SegmentationCriterion",
     "Targets",
     "build_criterion",
+    "load_model",
+    "train",
 ]
 
 

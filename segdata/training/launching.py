@@ -1,6 +1,8 @@
 """Training in several processes of this machine, started by one."""
 
+import os
 import signal
+import threading
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -11,6 +13,8 @@ from segdata.training.loop import TrainResult, train
 from segdata.training.processes import launch
 from segdata.training.recipe import Recipe
 from segdata.training.signals import INTERRUPTED, STOPPED
+
+_SECONDS_TO_ASK = 3.0
 
 
 def train_in_processes(recipe: Recipe, out: Path, *, num_processes: int, resume: bool = False) -> TrainResult | int:
@@ -54,6 +58,12 @@ def train_in_processes(recipe: Recipe, out: Path, *, num_processes: int, resume:
 def _train(recipe: Recipe, out: Path, resume: bool) -> TrainResult | str:
     """Train as one rank; a fault that would come again is told, not raised: the launcher would start anew."""
     try:
-        return train(recipe, out, resume=resume)
+        result = train(recipe, out, resume=resume)
     except SegdataError as error:
         return str(error)
+    if result.exit_code:
+        # A launcher that got the signal itself no longer asks for results, for which this process would wait.
+        end = threading.Timer(_SECONDS_TO_ASK, os._exit, [result.exit_code])
+        end.daemon = True
+        end.start()
+    return result

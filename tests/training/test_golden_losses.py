@@ -21,6 +21,7 @@ CHANGES = [
     "data.sources.vistas=null",
     "data.epoch_size=6",
     "data.workers=0",
+    "optimiser.lr=0.05",  # as when the file was written: tuning the recipe is no change of the trainer
     "schedule.iterations=5",
     "schedule.warmup_iterations=2",
     "augmentation.crop=[64,128]",
