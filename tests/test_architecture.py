@@ -88,3 +88,14 @@ def test_help_imports_neither_torch_nor_numba(arguments: list[str]) -> None:
     )
     run = subprocess.run([sys.executable, "-c", program % arguments], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_command_that_needs_torch_says_so_where_there_is_none() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; sys.argv = ['segdata', 'train', '--config', 'tiny-pspnet-scenes']\n"
+        "from segdata.commands import main\n"
+        "main()"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    told = "segdata: this command needs torch. Install it with: pip install 'segdata[train]'.\n"
+    assert (run.returncode, run.stderr) == (1, told)

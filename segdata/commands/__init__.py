@@ -70,3 +70,8 @@ def main() -> None:
     except SegdataError as error:
         click.echo(f"segdata: {error}", err=True)
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        click.echo("segdata: this command needs torch. Install it with: pip install 'segdata[train]'.", err=True)
+        sys.exit(1)
