@@ -1,10 +1,10 @@
 """Label conversion against its peers, side by side in one run.
 
-    python benchmarks/convert.py VISTAS_ROOT [--datumaro-python PYTHON]
+    python benchmarks/convert.py [VISTAS_ROOT] [--datumaro-python PYTHON]
 
-VISTAS_ROOT is a Vistas v1.2 folder with a few labels. Each round runs every way once on every label, in turn, so that
-a change of the machine's speed meets them all; a row holds medians over the rounds. datumaro 1.13 is measured where it
-can be imported, here or by another interpreter.
+VISTAS_ROOT is a Vistas v1.2 folder with a few labels; without one, made scenes are taken. Each round runs every way
+once on every label, in turn, so that a change of the machine's speed meets them all; a row holds medians over the
+rounds. datumaro 1.13 is measured where it can be imported, here or by another interpreter.
 """
 
 import argparse
@@ -29,6 +29,7 @@ from segdata.labels.png import decode_bands
 from segdata.labels.png_chunks import split_png
 from segdata.labels.png_filters import RowMapper
 from segdata.layouts.vistas import VistasRoot
+from segdata.scenes import write_vistas
 from segdata.tools.batch import BatchSettings
 from segdata.tools.convert import plan_vistas, run_convert
 from segdata.tools.convert_label import ConvertSettings, convert_label
@@ -48,17 +49,29 @@ print("seconds", (time.perf_counter() - started) / len(data))
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("root", type=Path)
+    parser.add_argument("root", type=Path, nargs="?")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--copies", type=int, default=250, help="copies of the labels for the row on two processes")
     parser.add_argument("--datumaro-python", default=sys.executable, help="an interpreter that has datumaro 1.13")
     arguments = parser.parse_args()
-    labels = [sample.label for sample in VistasRoot.open(arguments.root).samples() if sample.label is not None]
+    with tempfile.TemporaryDirectory() as made:
+        measure(arguments.root or make_scenes(Path(made)), arguments)
+
+
+def make_scenes(folder: Path) -> Path:
+    """Write made scenes as large as Vistas' labels; they have more and finer edges than real ones."""
+    write_vistas(folder, 3, (2448, 3264), seed=1, jobs=-1)
+    return folder
+
+
+def measure(root: Path, arguments: argparse.Namespace) -> None:
+    """Print all rows for the labels of a Vistas folder."""
+    labels = [sample.label for sample in VistasRoot.open(root).samples() if sample.label is not None]
     settings = ConvertSettings(mapping=LabelMapping.load("vistas-v1.2-to-cityscapes"))
-    measure_memory(arguments.root, max(labels, key=lambda path: np.prod(Image.open(path).size)))
+    measure_memory(root, max(labels, key=lambda path: np.prod(Image.open(path).size)))
     ours = compare_labels(labels, settings, arguments.rounds)
-    compare_processes(arguments.root, arguments.copies, settings)
-    compare_datumaro(arguments.root, settings.mapping, arguments.datumaro_python, ours)
+    compare_processes(root, arguments.copies, settings)
+    compare_datumaro(root, settings.mapping, arguments.datumaro_python, ours)
 
 
 def compare_labels(labels: list[Path], settings: ConvertSettings, rounds: int) -> float:
