@@ -221,6 +221,8 @@ def launch(
     """
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    # Else restarted ranks meet in the store of the attempt before, may read each other's old addresses and wait there.
+    os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     wanted: dict[str, Any] = {
         "min_nodes": 1,
         "max_nodes": 1,
