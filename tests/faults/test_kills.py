@@ -57,7 +57,7 @@ def test_the_tree_is_the_same_after_a_kill_at_any_moment(
 
 @pytest.mark.parametrize(
     ("command", "num_kills"),
-    [(PRECOMPUTE, 2), *(pytest.param(command, 8, marks=pytest.mark.slow) for command in [*COMMANDS, INDEX])],
+    [(PRECOMPUTE, 2), *(pytest.param(command, 20, marks=pytest.mark.slow) for command in [*COMMANDS, INDEX])],
     ids=lambda value: getattr(value, "name", str(value)),
 )
 def test_a_kill_of_all_processes_of_a_parallel_run(
