@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segdata.labels.png import read_label
+from segdata.labels.png import decode_bands, read_bytes, read_label
+from segdata.labels.png_chunks import split_png
 from segdata.sampling.index import ClassIndex, IndexHead, make_index
 from segdata.sampling.sampler import MixedClassUniformSampler
-from segdata.sampling.scan import scan_label
+from segdata.sampling.scan import band_multiple, scan_bands
 from segdata.sampling.shares import ShareSchedule, exact_shares
 from segdata.sampling.stream import Source, Stream
 
@@ -54,7 +55,9 @@ def scan_against_decode(paths: list[Path]) -> None:
         num_classes = int(ids[ids < 255].max()) + 1
 
         def both(path: Path = path, num_classes: int = num_classes) -> None:
-            scan_label(read_label(path), lookup, num_classes)
+            parts = split_png(read_bytes(path), str(path))
+            bands = decode_bands(parts, str(path), band_multiple(1024))
+            scan_bands(bands, (parts.header.height, parts.header.width), lookup, num_classes)
 
         both()
 

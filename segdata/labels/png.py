@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from segdata.errors import LabelError
 from segdata.labels.png_chunks import MAX_PIXELS, PngHeader, PngParts, join_png, split_png
-from segdata.labels.png_filters import RowMapper, undo_filters
+from segdata.labels.png_filters import RowMapper, RowRestorer, undo_filters
 
 Compression = Literal["fast", "small"]
 _IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub says an instance
@@ -137,45 +137,53 @@ def map_bands(
     return b"".join([*pieces, deflater.flush()]), mapper.counts
 
 
-def plain_bands(ids: NDArray[np.uint8], start: int = 0) -> Iterator[NDArray[np.uint8]]:
-    """Yield the rows of ids from `start` on, in bands, each row behind a byte 0 as PNG wants it for "no filter"."""
-    step = rows_per_band(1 + ids.shape[1])
-    for first in range(start, len(ids), step):
+def plain_bands(ids: NDArray[np.uint8], multiple: int = 1) -> Iterator[NDArray[np.uint8]]:
+    """Yield the rows of ids in bands, each row behind a byte 0 as PNG wants it for "no filter"."""
+    step = rows_per_band(1 + ids.shape[1], multiple)
+    for first in range(0, len(ids), step):
         yield np.pad(ids[first : first + step], ((0, 0), (1, 0)))
 
 
-def decode_bands(parts: PngParts, where: str) -> Iterator[NDArray[np.uint8]]:
+def decode_bands(parts: PngParts, where: str, multiple: int = 1) -> Iterator[NDArray[np.uint8]]:
     """Yield the ids of a label in bands of rows, each row behind one byte, as `map_bands` takes them.
 
-    An unfiltered 8-bit label, as Vistas' are, is inflated band by band and never held as a whole.
+    A label of a byte per pixel that is not interlaced is never held as a whole.
+
+    Parameters
+    ----------
+    multiple : int
+        What the heights of all bands but the last are a multiple of.
 
     Raises
     ------
     LabelError
         If the pixel data are damaged, or hold more or less than the header says.
     """
-    header, start = parts.header, 0
-    if header.bit_depth == 8 and not header.interlaced:
-        for band in _inflate_bands(parts, where):
-            if band[:, 0].any():
-                break  # a filter: from here on the label is decoded the general way
-            yield band
-            start += len(band)
-    if start < header.height:
-        yield from plain_bands(decode_pixels(parts, where), start)
+    if _has_plain_rows(parts.header):
+        yield from _restore_bands(parts, where, multiple)
+    else:
+        yield from plain_bands(_decode_packed(parts, where), multiple)
 
 
-def rows_per_band(row_bytes: int) -> int:
-    """Return how many rows of so many bytes make a band, at least one."""
-    return max(1, BAND_BYTES // row_bytes)
+def rows_per_band(row_bytes: int, multiple: int = 1) -> int:
+    """Return how many rows of so many bytes make a band: a multiple of a number, at least once."""
+    return max(1, BAND_BYTES // (row_bytes * multiple)) * multiple
 
 
 def decode_pixels(parts: PngParts, where: str) -> NDArray[np.uint8]:
     """Decode the ids of a PNG taken apart, shape (H, W); see `decode_label`."""
-    stream = _PixelStream(parts, where)
-    raw = stream.read(parts.header.raw_size)
-    stream.finish()
-    return _decode_rows(parts.header, raw, where)
+    if not _has_plain_rows(parts.header):
+        return _decode_packed(parts, where)
+    ids, start = np.empty((parts.header.height, parts.header.width), np.uint8), 0
+    for band in _restore_bands(parts, where):
+        ids[start : start + len(band)] = band[:, 1:]
+        start += len(band)
+    return ids
+
+
+def _has_plain_rows(header: PngHeader) -> bool:
+    """Say whether the stream holds a byte per pixel, row by row."""
+    return header.bit_depth == 8 and not header.interlaced
 
 
 class _PixelStream:
@@ -220,14 +228,17 @@ class _PixelStream:
         )
 
 
-def _inflate_bands(parts: PngParts, where: str) -> Iterator[NDArray[np.uint8]]:
-    """Inflate an image that is not interlaced in bands of whole rows, shape (n, 1 + row_bytes)."""
-    (grid,) = parts.header.passes()
-    stream = _PixelStream(parts, where)
-    step = rows_per_band(1 + grid.row_bytes)
-    for first in range(0, grid.height, step):
-        num_rows = min(step, grid.height - first)
-        yield stream.read(num_rows * (1 + grid.row_bytes)).reshape(num_rows, -1)
+def _restore_bands(parts: PngParts, where: str, multiple: int = 1) -> Iterator[NDArray[np.uint8]]:
+    """Inflate plain rows band by band and undo their filters while a band is in the cache, shape (n, 1 + width)."""
+    height, row_bytes = parts.header.height, parts.header.width
+    stream, restorer = _PixelStream(parts, where), RowRestorer(row_bytes)
+    step = rows_per_band(1 + row_bytes, multiple)
+    for first in range(0, height, step):
+        num_rows = min(step, height - first)
+        rows = restorer.restore_rows(stream.read(num_rows * (1 + row_bytes)).reshape(num_rows, -1))
+        if rows is None:
+            raise _unknown_filter(where)
+        yield rows
     stream.finish()
 
 
@@ -242,31 +253,29 @@ class _Deflater(Protocol):
     def flush(self) -> bytes: ...
 
 
-def _decode_rows(header: PngHeader, raw: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
-    """Undo filters, packing and interlacing of inflated rows.
+def _decode_packed(parts: PngParts, where: str) -> NDArray[np.uint8]:
+    """Decode samples of any depth, interlaced or not, from the whole of the inflated stream.
 
     Returns
     -------
     ndarray of uint8, shape (H, W)
-
-    Raises
-    ------
-    LabelError
-        If a row has a filter that PNG does not know.
     """
-    ids, start = np.empty((0, 0), np.uint8), 0
-    if header.interlaced:
-        ids = np.empty((header.height, header.width), np.uint8)
+    header, start = parts.header, 0
+    stream = _PixelStream(parts, where)
+    raw = stream.read(header.raw_size)
+    stream.finish()
+    ids = np.empty((header.height, header.width), np.uint8)
     for grid in header.passes():
         rows = undo_filters(raw[start : start + grid.size], grid.height, grid.row_bytes)
         if rows is None:
-            raise LabelError(f"{where}: a row has a filter that PNG does not know. Expected 0 to 4. {_COPY_AGAIN}")
-        samples = _unpack(rows, header.bit_depth, grid.width)
-        if not header.interlaced:
-            return samples
-        ids[grid.rows, grid.columns] = samples
+            raise _unknown_filter(where)
+        ids[grid.rows, grid.columns] = _unpack(rows, header.bit_depth, grid.width)
         start += grid.size
     return ids
+
+
+def _unknown_filter(where: str) -> LabelError:
+    return LabelError(f"{where}: a row has a filter that PNG does not know. Expected 0 to 4. {_COPY_AGAIN}")
 
 
 def _unpack(rows: NDArray[np.uint8], bit_depth: int, width: int) -> NDArray[np.uint8]:
@@ -275,4 +284,4 @@ def _unpack(rows: NDArray[np.uint8], bit_depth: int, width: int) -> NDArray[np.u
         return rows
     shifts = np.arange(8 - bit_depth, -1, -bit_depth, dtype=np.uint8)
     samples = rows[:, :, np.newaxis] >> shifts & np.uint8(2**bit_depth - 1)
-    return np.ascontiguousarray(samples.reshape(len(rows), -1)[:, :width])
+    return samples.reshape(len(rows), -1)[:, :width]

@@ -35,10 +35,52 @@ def undo_filters(raw: NDArray[np.uint8], height: int, row_bytes: int) -> NDArray
     >>> undo_filters(np.array([1, 5, 1, 1, 2, 0, 0, 3], np.uint8), height=2, row_bytes=3).tolist()
     [[5, 6, 7], [5, 6, 10]]
     """
-    rows = np.empty((height + 1, row_bytes), np.uint8)
-    rows[0] = 0  # PNG's row above the first
-    filtered = raw.reshape(height, 1 + row_bytes)
-    return rows[1:] if _undo_filters(filtered, rows) else None
+    rows = np.empty((height, row_bytes), np.uint8)
+    above = np.zeros(row_bytes, np.uint8)  # PNG's row above the first
+    return rows if _undo_filters(raw.reshape(height, 1 + row_bytes), above, rows) else None
+
+
+class RowRestorer:
+    """Undo filters band by band, each row behind one byte as `RowMapper` takes them.
+
+    Parameters
+    ----------
+    row_bytes : int
+        Bytes of a row without the filter byte.
+
+    Examples
+    --------
+    >>> restorer = RowRestorer(3)
+    >>> restorer.restore_rows(np.array([[1, 5, 1, 1]], np.uint8))[:, 1:].tolist()
+    [[5, 6, 7]]
+    >>> restorer.restore_rows(np.array([[2, 0, 0, 3]], np.uint8))[:, 1:].tolist()
+    [[5, 6, 10]]
+    """
+
+    def __init__(self, row_bytes: int) -> None:
+        self._above = np.zeros(row_bytes, np.uint8)
+
+    def restore_rows(self, filtered: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        """Undo the filters of the next rows.
+
+        Parameters
+        ----------
+        filtered : ndarray of uint8, shape (n, 1 + row_bytes)
+            Rows behind their filter bytes, n at least 1.
+
+        Returns
+        -------
+        ndarray of uint8, shape (n, 1 + row_bytes), or None
+            The samples, each row behind one byte that means nothing; `filtered` itself where no row has a filter.
+            None if a filter byte is none of PNG's five.
+        """
+        rows = filtered
+        if filtered[:, 0].any():
+            rows = np.empty_like(filtered)
+            if not _undo_filters(filtered, self._above, rows):
+                return None
+        self._above = rows[-1, 1:].copy()  # writeable, whoever gave the rows: one type for the kernel
+        return rows
 
 
 class RowMapper:
@@ -156,9 +198,11 @@ def _map_row(
 
 
 @compiled
-def _undo_filters(filtered: NDArray[np.uint8], rows: NDArray[np.uint8]) -> bool:
+def _undo_filters(filtered: NDArray[np.uint8], above: NDArray[np.uint8], rows: NDArray[np.uint8]) -> bool:
+    """Undo the filters of rows below `above`; `rows` may have room for a filter byte, which is left as it is."""
+    margin = rows.shape[1] - above.size
     for i in range(filtered.shape[0]):
-        filter_type, residuals, above, row = filtered[i, 0], filtered[i, 1:], rows[i], rows[i + 1]
+        filter_type, residuals, row = filtered[i, 0], filtered[i, 1:], rows[i, margin:]
         if filter_type == NO_FILTER:
             row[:] = residuals
         elif filter_type == UP:
@@ -168,6 +212,7 @@ def _undo_filters(filtered: NDArray[np.uint8], rows: NDArray[np.uint8]) -> bool:
             _undo_row(filter_type, residuals, above, row)
         else:
             return False
+        above = row
     return True
 
 

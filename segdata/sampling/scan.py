@@ -1,5 +1,6 @@
 """One pass over a label image: how much of each class stands in each tile, and real pixels of it to centre on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from segdata.errors import LabelError, SettingsError
 NUM_POINTS = 4
 _STRIPS, _COLUMNS = 32, 4  # a tile is looked at in 32 x 4 cells, each offering one point of each class
 _MAX_SIDE = 65535
+_PLACES = (1 << 32) - 1  # row and column of a pixel, 16 bits each
 _EIGHT = np.uint64(0x0101010101010101)
 # The byte of the lowest set bit, by de Bruijn's sequence: all 64 windows of six bits of this number differ.
 _DE_BRUIJN, _TOP_SIX = np.uint64(0x03F79D71B4CB0A89), np.uint64(58)
@@ -83,105 +85,184 @@ def scan_label(
     >>> entries.classes.tolist(), entries.pixels.tolist(), entries.ignored
     ([1], [3], 1)
     """
+    return scan_bands([np.ascontiguousarray(ids)], ids.shape, lookup, num_classes, tile=tile, where=where)
+
+
+def band_multiple(tile: int) -> int:
+    """Return what the heights of all bands but the last must be a multiple of, for `scan_bands`."""
+    strip = _strip_height(tile)
+    return strip if tile % strip == 0 else tile
+
+
+def scan_bands(
+    bands: Iterable[NDArray[np.uint8]],
+    size: tuple[int, int],
+    lookup: NDArray[np.int16],
+    num_classes: int,
+    *,
+    tile: int = 1024,
+    where: str = "label",
+) -> TileEntries:
+    """Index one label image band by band, so that it is scanned while it is in the cache; see `scan_label`.
+
+    Parameters
+    ----------
+    bands : iterable of ndarray of uint8, shape (n, W) or (n, 1 + W)
+        All rows of the image from top to bottom, contiguous, each behind one byte that is not looked at or behind
+        none. All heights but the last are multiples of `band_multiple`.
+    size : tuple of int
+        Height and width of the image.
+
+    Raises
+    ------
+    LabelError, SettingsError
+        As `scan_label` does, once all bands were taken.
+    """
+    height, width = size
     if tile < 8 or tile % 8:
         raise SettingsError(f"tile {tile}: expected a side of 8 pixels or a multiple of it.")
-    height, width = ids.shape
-    across, down = -(-width // tile), -(-height // tile)
-    if max(height, width, across * down) > _MAX_SIDE:
+    if max(height, width, -(-width // tile) * -(-height // tile)) > _MAX_SIDE:
         raise SettingsError(f"{where}: {height}x{width} pixels in tiles of {tile} are too many. Use larger tiles.")
-    unknown = (lookup < 0) | ((lookup >= num_classes) & (lookup != 255))
-    slots = np.where(unknown, num_classes + 1, np.minimum(lookup, num_classes)).astype(np.uint16)
-    rows = np.ascontiguousarray(ids) if width % 8 == 0 else np.pad(ids, ((0, 0), (0, -width % 8)))
-    flat = rows.reshape(-1)
-    counts, points, sums = _scan_tiles(flat, flat.view(np.uint64), height, width, tile, slots, num_classes)
-    if counts[:, num_classes + 1].any():
-        raise _unknown_id(ids, unknown, where)
-    tiles, classes = np.nonzero(counts[:, :num_classes])
-    pixels = counts[tiles, classes]
-    return TileEntries(
-        size=(height, width),
-        ignored=int(counts[:, num_classes].sum()),
-        classes=classes.astype(np.uint8),
-        tiles=tiles.astype(np.uint16),
-        pixels=pixels.astype(np.uint32),
-        points=points[tiles, classes],
-        centroids=(sums[tiles, classes] // pixels[:, np.newaxis]).astype(np.uint16),
-    )
+    scan = _Scan(size, lookup, num_classes, tile)
+    for band in bands:
+        scan.add_rows(band)
+    if scan.unknown is not None:
+        raise _unknown_id(scan.unknown, where)
+    return scan.entries()
 
 
-def _unknown_id(ids: NDArray[np.uint8], unknown: NDArray[np.bool_], where: str) -> LabelError:
-    rows, columns = np.nonzero(unknown[ids])
-    found = int(ids[rows[0], columns[0]])
+@dataclass
+class _UnknownId:
+    """An id that is no class: its number, where it first stands, and how many pixels have it."""
+
+    value: int
+    row: int
+    column: int
+    pixels: int = 0
+
+
+class _Scan:
+    """What is known of an image of T tiles and K classes after some of its rows.
+
+    Slot K of the counts is for ignored pixels, K + 1 for those of unknown ids.
+    """
+
+    def __init__(self, size: tuple[int, int], lookup: NDArray[np.int16], num_classes: int, tile: int) -> None:
+        self._size, self._num_classes, self._tile = size, num_classes, tile
+        self._is_unknown = (lookup < 0) | ((lookup >= num_classes) & (lookup != 255))
+        slots = np.where(self._is_unknown, num_classes + 1, np.minimum(lookup, num_classes))
+        self._slots = slots.astype(np.uint16)
+        self._across = -(-size[1] // tile)
+        num_tiles = self._across * -(-size[0] // tile)
+        self._counts = np.zeros((num_tiles, num_classes + 2), np.int64)
+        self._twice_sums = np.zeros((num_tiles, num_classes + 2, 2), np.int64)  # of rows and columns
+        self._points = np.zeros((num_tiles, num_classes, NUM_POINTS, 2), np.uint16)
+        self._best = np.zeros((self._across, _STRIPS * _COLUMNS, num_classes + 2), np.int64)  # of one row of tiles
+        self._num_rows = 0
+        self.unknown: _UnknownId | None = None
+
+    def add_rows(self, rows: NDArray[np.uint8]) -> None:
+        """Scan the next rows."""
+        rows = rows.view()
+        rows.flags.writeable = False  # one type for the kernel, whoever gives the rows
+        if self.unknown is None:
+            self._scan(rows)
+        if self.unknown is not None:
+            self.unknown.pixels += int((rows[:, -self._size[1] :] == self.unknown.value).sum())
+        self._num_rows += len(rows)
+
+    def _scan(self, rows: NDArray[np.uint8]) -> None:
+        margin, start = rows.shape[1] - self._size[1], 0
+        while start < len(rows):
+            top = self._num_rows + start
+            piece = rows[start : start + self._tile - top % self._tile]
+            start += len(piece)
+            tiles = slice(top // self._tile * self._across, (top // self._tile + 1) * self._across)
+            counts, sums = self._counts[tiles], self._twice_sums[tiles]
+            _scan_rows(piece, margin, top, self._tile, self._slots, counts, sums, self._best)
+            if counts[:, self._num_classes + 1].any():
+                ids = piece[:, margin:]
+                row, column = (int(places[0]) for places in np.nonzero(self._is_unknown[ids]))
+                self.unknown = _UnknownId(int(ids[row, column]), top + row, column)
+                return
+            if (top + len(piece)) % self._tile == 0 or top + len(piece) == self._size[0]:
+                _spread_points(self._best, counts, self._points[tiles])
+
+    def entries(self) -> TileEntries:
+        """Return the entries of the whole image."""
+        tiles, classes = np.nonzero(self._counts[:, : self._num_classes])
+        pixels = self._counts[tiles, classes]
+        return TileEntries(
+            size=self._size,
+            ignored=int(self._counts[:, self._num_classes].sum()),
+            classes=classes.astype(np.uint8),
+            tiles=tiles.astype(np.uint16),
+            pixels=pixels.astype(np.uint32),
+            points=self._points[tiles, classes],
+            centroids=(self._twice_sums[tiles, classes] // (2 * pixels[:, np.newaxis])).astype(np.uint16),
+        )
+
+
+def _unknown_id(found: _UnknownId, where: str) -> LabelError:
     return LabelError(
-        f"{where}: id {found} is no class of the table ({int((ids == found).sum())} pixels, first at row {rows[0]}, "
-        f"column {columns[0]}). Pass the --classes and --encoding the labels follow."
+        f"{where}: id {found.value} is no class of the table ({found.pixels} pixels, first at row {found.row}, column "
+        f"{found.column}). Pass the --classes and --encoding the labels follow."
     )
 
 
+def _strip_height(tile: int) -> int:
+    return -(-tile // _STRIPS)
+
+
 @compiled
-def _scan_tiles(
-    flat: NDArray[np.uint8],
-    words: NDArray[np.uint64],
-    height: int,
-    width: int,
+def _scan_rows(
+    rows: NDArray[np.uint8],
+    margin: int,
+    top: int,
     tile: int,
-    slots: NDArray[np.uint16],
-    num_classes: int,
-) -> tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.int64]]:
-    """Scan all tiles: pixels (T, K + 2), points (T, K, 4, 2), sums of rows and columns (T, K + 2, 2)."""
-    across, down = -(-width // tile), -(-height // tile)
-    counts = np.zeros((across * down, num_classes + 2), np.int64)
-    sums = np.zeros((across * down, num_classes + 2, 2), np.int64)
-    points = np.zeros((across * down, num_classes, NUM_POINTS, 2), np.uint16)
-    best = np.empty((_STRIPS * _COLUMNS, num_classes + 2), np.int64)  # the classes of a cell share cache lines
-    stride = flat.size // height
-    cell_size = (-(-tile // _STRIPS), -(-tile // (8 * _COLUMNS)) * 8)
-    for number in range(across * down):
-        top, left = number // across * tile, number % across * tile
-        place = (top, left, min(top + tile, height), min(left + tile, width))
-        best[:] = 0
-        _scan_tile(flat, words, stride, place, cell_size, slots, counts[number], sums[number], best)
-        for class_id in range(num_classes):
-            if counts[number, class_id]:
-                _spread_points(best[:, class_id], stride, points[number, class_id])
-    return counts, points, sums
-
-
-@compiled
-def _scan_tile(
-    flat: NDArray[np.uint8],
-    words: NDArray[np.uint64],
-    stride: int,
-    place: tuple[int, int, int, int],
-    cell_size: tuple[int, int],
     slots: NDArray[np.uint16],
     counts: NDArray[np.int64],
     sums: NDArray[np.int64],
     best: NDArray[np.int64],
 ) -> None:
-    """Scan one tile, cell by cell; rows that are as the row above within a cell are scanned once and counted often."""
-    top, left, bottom, right = place
-    strip, step = cell_size
-    columns = -(-(right - left) // step)
-    firsts = np.full(_COLUMNS, top, np.int64)
-    for row in range(top + 1, bottom + 1):
-        may_go_on = row < bottom and (row - top) % strip != 0
-        first_cell = (row - 1 - top) // strip * _COLUMNS
-        for column in range(columns):
-            start = left + column * step
-            end = min(start + step, right)
-            if may_go_on and _same(words, row * stride + start, stride, end - start):
-                continue
-            span = (firsts[column], row, start, end)
-            _add_runs(flat, words, stride, span, slots, counts, sums, best[first_cell + column])
-            firsts[column] = row
-    sums //= 2
+    """Scan rows of one row of tiles, of which the first is row `top` of the image and of a strip.
+
+    A cell's rows that are as the row above are scanned once and counted often.
+    """
+    width = rows.shape[1] - margin
+    whole = width // 8 * 8
+    strip, step = -(-tile // _STRIPS), -(-tile // (8 * _COLUMNS)) * 8
+    firsts = np.zeros((counts.shape[0], _COLUMNS), np.int64)
+    for row in range(1, rows.shape[0] + 1):
+        above, here = rows[row - 1, margin:], rows[min(row, rows.shape[0] - 1), margin:]
+        above_words, words = above[:whole].view(np.uint64), here[:whole].view(np.uint64)
+        tails_differ = False
+        for at in range(whole, width):
+            tails_differ |= above[at] != here[at]
+        ends = row == rows.shape[0] or (top + row) % tile % strip == 0
+        first_cell = (top + row - 1) % tile // strip * _COLUMNS
+        for number in range(counts.shape[0]):
+            for column in range(_COLUMNS):
+                start = number * tile + column * step
+                end = min(start + step, (number + 1) * tile, width)
+                if start >= end:
+                    break
+                if (
+                    not ends
+                    and not (tails_differ and end > whole)
+                    and _same(above_words[start >> 3 : end >> 3], words[start >> 3 : end >> 3])
+                ):
+                    continue
+                span = (top + firsts[number, column], top + row, start, end)
+                _add_runs(
+                    above, above_words, span, slots, counts[number], sums[number], best[number, first_cell + column]
+                )
+                firsts[number, column] = row
 
 
 @compiled
-def _same(words: NDArray[np.uint64], at: int, stride: int, length: int) -> bool:
+def _same(above: NDArray[np.uint64], here: NDArray[np.uint64]) -> bool:
     """Tell whether a piece of a row is the same as the piece above it."""
-    here, above = words[at >> 3 : (at + length + 7) >> 3], words[(at - stride) >> 3 : (at - stride + length + 7) >> 3]
     different = np.uint64(0)
     for word in range(here.size):
         different |= here[word] ^ above[word]
@@ -190,76 +271,96 @@ def _same(words: NDArray[np.uint64], at: int, stride: int, length: int) -> bool:
 
 @compiled
 def _add_runs(
-    flat: NDArray[np.uint8],
+    row: NDArray[np.uint8],
     words: NDArray[np.uint64],
-    stride: int,
     span: tuple[int, int, int, int],
     slots: NDArray[np.uint16],
     counts: NDArray[np.int64],
-    sums: NDArray[np.int64],
+    twice_sums: NDArray[np.int64],
     best: NDArray[np.int64],
 ) -> None:
     """Add the runs of equal rows ``first .. last - 1`` to the counts and to twice the sums; keep the longest run.
 
-    `best` packs length and middle of a run into one number, ``length << 40 | (2**40 - 1 - flat index)``, so that the
-    longest, and among equals the first, is the largest.
+    `best` packs length and middle of a run into one number, ``length << 32 | (2**32 - 1 - (row << 16 | column))``, so
+    that the longest, and among equals the first, is the largest.
     """
     first, last, left, right = span
-    times, base = last - first, first * stride
-    twice_row, down = first + last - 1, (last - first) // 2 * stride
-    at, end = base + left, base + right
-    while at < end:
-        value = flat[at]
-        after = _run_end(words, at, end, value)
+    times, middle_row = last - first, (first + last) // 2
+    at = left
+    while at < right:
+        value = row[at]
+        after = _run_end(row, words, at, right)
         slot, length = slots[value], after - at
         pixels, both_ends = length * times, at + after - 1
         counts[slot] += pixels
-        sums[slot, 0] += pixels * twice_row
-        sums[slot, 1] += pixels * (both_ends - 2 * base)
-        packed = (length << 40) | ((1 << 40) - 1 - (both_ends // 2 + down))
+        twice_sums[slot, 0] += pixels * (first + last - 1)
+        twice_sums[slot, 1] += pixels * both_ends
+        packed = (length << 32) | (_PLACES - (middle_row << 16 | both_ends // 2))
         best[slot] = max(best[slot], packed)
         at = after
 
 
 @compiled
-def _run_end(words: NDArray[np.uint64], at: int, end: int, value: int) -> int:
-    """Return where the run of a value that begins at `at` ends, comparing eight pixels at a time."""
+def _run_end(row: NDArray[np.uint8], words: NDArray[np.uint64], at: int, end: int) -> int:
+    """Return where the run that begins at `at` ends, comparing eight pixels at a time."""
+    value = row[at]
     eight = np.uint64(value) * _EIGHT
     word = at >> 3
-    different = (words[word] ^ eight) >> np.uint64((at & 7) << 3) << np.uint64((at & 7) << 3)
-    while different == 0:
-        word += 1
-        if word << 3 >= end:
-            return end
-        different = words[word] ^ eight
-    lowest = different & (~different + np.uint64(1))
-    return int(min(end, (word << 3) + _BYTE_OF_BIT[(lowest * _DE_BRUIJN) >> _TOP_SIX]))
+    if word < words.size:
+        different = (words[word] ^ eight) >> np.uint64((at & 7) << 3) << np.uint64((at & 7) << 3)
+        while different == 0:
+            word += 1
+            if word << 3 >= end:
+                return end
+            if word == words.size:
+                break
+            different = words[word] ^ eight
+        if different:
+            lowest = different & (~different + np.uint64(1))
+            return int(min(end, (word << 3) + _BYTE_OF_BIT[(lowest * _DE_BRUIJN) >> _TOP_SIX]))
+        at = word << 3
+    while at < end and row[at] == value:
+        at += 1
+    return at
 
 
 @compiled
-def _spread_points(best: NDArray[np.int64], stride: int, points: NDArray[np.uint16]) -> None:
-    """Choose points far from each other: first the middle of the longest run, then each time the farthest one left."""
-    places = np.empty((2, best.size), np.int64)
-    distance = np.empty(best.size, np.int64)
-    num, chosen, longest = 0, 0, np.int64(0)
-    for packed in best:
-        if packed:
-            at = ((1 << 40) - 1) - (packed & ((1 << 40) - 1))
-            places[0, num], places[1, num], distance[num] = at // stride, at % stride, np.int64(1) << 62
-            if packed > longest:
-                chosen, longest = num, packed
-            num += 1
-    for number in range(NUM_POINTS):
-        row, column = places[0, chosen], places[1, chosen]
-        points[number, 0], points[number, 1] = row, column
-        farthest = chosen
-        distance[chosen] = 0
-        for cell in range(num):
-            away = (places[0, cell] - row) ** 2 + (places[1, cell] - column) ** 2
-            distance[cell] = min(distance[cell], away)
-            if distance[cell] > distance[farthest]:
-                farthest = cell
-        chosen = farthest
+def _spread_points(best: NDArray[np.int64], counts: NDArray[np.int64], points: NDArray[np.uint16]) -> None:
+    """Choose the points of a row of tiles from the longest runs of their cells, and forget those.
+
+    The first is the middle of the longest run, then each time the farthest one left.
+    """
+    num_cells = best.shape[1]
+    rows, columns, distance = (
+        np.empty(num_cells, np.int64),
+        np.empty(num_cells, np.int64),
+        np.empty(num_cells, np.int64),
+    )
+    for tile in range(points.shape[0]):
+        for class_id in range(points.shape[1]):
+            if counts[tile, class_id] == 0:
+                continue
+            num, chosen, longest = 0, 0, np.int64(0)
+            for cell in range(num_cells):
+                packed = best[tile, cell, class_id]
+                if packed:
+                    place = _PLACES - (packed & _PLACES)
+                    rows[num], columns[num], distance[num] = place >> 16, place & 0xFFFF, np.int64(1) << 62
+                    if packed > longest:
+                        chosen, longest = num, packed
+                    num += 1
+            for number in range(NUM_POINTS):
+                row, column = rows[chosen], columns[chosen]
+                points[tile, class_id, number, 0], points[tile, class_id, number, 1] = row, column
+                farthest = chosen
+                distance[chosen] = 0
+                for cell in range(num):
+                    away = (rows[cell] - row) ** 2 + (columns[cell] - column) ** 2
+                    distance[cell] = min(distance[cell], away)
+                    if distance[cell] > distance[farthest]:
+                        farthest = cell
+                chosen = farthest
+    best[:] = 0
 
 
 def scan_confidence(

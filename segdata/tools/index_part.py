@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from segdata.cpp.store import decode_cpp, read_cpp_bytes
 from segdata.errors import LabelError, SettingsError, StoreError
 from segdata.labels.classes import IGNORE_ID, ClassTable
-from segdata.labels.png import decode_label, read_bytes, read_label
+from segdata.labels.png import decode_bands, decode_label, read_bytes, read_label
+from segdata.labels.png_chunks import split_png
 from segdata.layouts import Encoding
 from segdata.sampling.from_targets import scan_targets
 from segdata.sampling.merge import IndexedImage
-from segdata.sampling.scan import NUM_POINTS, TileEntries, scan_confidence, scan_label
+from segdata.sampling.scan import NUM_POINTS, TileEntries, band_multiple, scan_bands, scan_confidence, scan_label
 
 Kind = Literal["labels", "targets"]
 
@@ -123,10 +124,7 @@ def scan_file(data: bytes, time: int, item: IndexItem, settings: IndexSettings) 
         _refuse_other_classes(targets.meta, settings, where)
         entries = scan_targets(targets, tile=settings.tile, where=where)
     else:
-        ids, lookup = decode_label(data, where), settings.lookup
-        if item.confidence is not None:
-            ids, lookup = _confident(ids, item.confidence, settings, where)
-        entries = scan_label(ids, lookup, settings.classes.num_classes, tile=settings.tile, where=where)
+        entries = _scan_bytes(data, item, settings, where)
     return IndexedImage(
         label=item.key,
         picture=item.picture,
@@ -197,6 +195,17 @@ def digest_of_item(item: IndexItem, data: bytes) -> str:
     if item.confidence is not None:
         hasher.update(read_bytes(item.confidence))
     return hasher.hexdigest()
+
+
+def _scan_bytes(data: bytes, item: IndexItem, settings: IndexSettings, where: str) -> TileEntries:
+    num_classes, tile = settings.classes.num_classes, settings.tile
+    if item.confidence is not None:
+        ids, lookup = _confident(decode_label(data, where), item.confidence, settings, where)
+        return scan_label(ids, lookup, num_classes, tile=tile, where=where)
+    parts = split_png(data, where)
+    size = (parts.header.height, parts.header.width)
+    bands = decode_bands(parts, where, band_multiple(tile))
+    return scan_bands(bands, size, settings.lookup, num_classes, tile=tile, where=where)
 
 
 def _confident(
