@@ -39,7 +39,8 @@ def main() -> None:
         save_picture(stream_figure(ranks), IMAGES / "stream.png", fewer_colours=True)
         told = epoch_as_json(stream, summarise_epoch(stream, 0, 2975))
         save_picture(epoch_figure(told), IMAGES / "epoch.png", fewer_colours=True)
-        sheet = contact_sheet(CropDataset(sources, (256, 256)), stream.draws(0, 10).to_draws())
+        dataset, draws = CropDataset(sources, (256, 256)), stream.draws(0, 10).to_draws()
+        sheet = contact_sheet([dataset.crop(draw) for draw in draws], draws, sources)
         save_picture(sheet, IMAGES / "crops.jpg")
 
 

@@ -63,6 +63,70 @@ def test_a_recipe_gives_sources_size_and_seed(index):
     assert told["sources"][0]["draws"] == 20
 
 
+@pytest.fixture
+def camvid(tmp_path):
+    """Return the folder of three CamVid pictures of sky and cars, labelled with the data set's own ids."""
+    for key, car in (("a", 4), ("b", 8), ("c", 0)):
+        ids = np.zeros((32, 48), np.uint8)
+        ids[20:, 10 : 10 + car] = 8
+        for kind in ("images", "labels"):
+            (tmp_path / "train" / kind).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "train" / "labels" / f"{key}.png").write_bytes(encode_label(ids))
+        Image.new("RGB", (48, 32), (10, 20, 30)).save(tmp_path / "train" / "images" / f"{key}.png")
+    return tmp_path
+
+
+TRAINING = ("data.sources.train.class_uniform=0.5", "data.epoch_size=16", "schedule.batch_size=2", "seed=3")
+
+
+def of_training(camvid, *words, settings=TRAINING):
+    sets = [word for setting in (*settings, f"data.root={camvid}") for word in ("--set", setting)]
+    return invoke("--config", "camvid-fcn-ce", *sets, "--indexes", camvid / "kept", *words)
+
+
+def test_the_recipe_of_a_training_run_is_shown_as_it_will_train(camvid):
+    result = of_training(camvid, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["sources"] == [{"name": "train", "share": "1", "draws": 16, "images": 3}]
+    rows = {row["class"]: row for row in told["classes"]}
+    assert rows["sky"]["draws"] + rows["car"]["draws"] == 8
+    assert rows["car"]["pixels_before"] == pytest.approx(12 * 12 / (3 * 32 * 48))
+    assert (camvid / "kept" / "train.npz").exists()
+
+
+def test_a_source_that_draws_nothing_by_class_has_its_pixels_counted_too(camvid):
+    told = json.loads(of_training(camvid, "--json", settings=("data.sources.train.class_uniform=0",)).stdout)
+    assert {row["class"]: row["pixels_before"] for row in told["classes"]}["car"] > 0
+    assert sum(row["draws"] for row in told["classes"]) == 0
+
+
+def test_the_crops_of_a_training_recipe_have_its_size_and_outline_its_classes(camvid, tmp_path):
+    words = ("--set", "augmentation.crop=[16, 24]", "--set", "augmentation.scale=[1, 1]")
+    result = of_training(camvid, *words, "--crops", tmp_path / "c.png")
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "c.png") as picture:
+        assert picture.width == 12 + 5 * (300 + 12)
+        assert (np.asarray(picture.convert("RGB")) == (255, 64, 64)).all(axis=-1).any()
+
+
+def test_training_and_showing_draw_the_same(camvid, tmp_path):
+    from segdata.sampling.sampler import MixedClassUniformSampler
+    from segdata.training.recipe import load_recipe
+    from segdata.training.sources import open_sources
+
+    recipe = load_recipe("camvid-fcn-ce", [*TRAINING, f"data.root={camvid}"])
+    for scan_all in (False, True):
+        sources = open_sources(recipe.data, tmp_path / f"{scan_all}", scan_all=scan_all)
+        sampler = MixedClassUniformSampler([source.source for source in sources], epoch_size=16, seed=recipe.seed)
+        told = json.loads(of_training(camvid, "--json").stdout)
+        drawn = sampler.stream.draws(0, 16).classes
+        names = recipe.table.train_names
+        assert {row["class"]: row["draws"] for row in told["classes"]} == {
+            name: int((drawn == number).sum()) for number, name in enumerate(names)
+        }
+
+
 def test_pictures_are_written(index, tmp_path):
     result = invoke(
         "--source", f"a={index}:1:1", "--plot", tmp_path / "p.png", "--crops", tmp_path / "c.png", "--crop-size", 16, 24
@@ -81,6 +145,9 @@ def test_pictures_are_written(index, tmp_path):
         (["--source", "a={index}:0.5"], 1, "shares: 0.5 = 0.5. Expected shares that sum to 1"),
         (["--source", "a=none.npz:1"], 1, "none.npz: no such file"),
         (["--source", "a"], 1, "expected NAME=INDEX:SHARE"),
+        (["--config", "camvid-fcn-cee"], 1, "camvid-fcn-ce"),
+        (["--config", "camvid-fcn-ce", "--set", "data.root={index}.none"], 1, "none"),
+        (["--source", "a={index}:1", "--set", "seed=1"], 2, "are for the recipe of a training run"),
         (["--source", "a={index}:1", "--plot", "p.bmp"], 1, "'.bmp' names no form of picture"),
     ],
 )

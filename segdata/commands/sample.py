@@ -1,6 +1,8 @@
 """`segdata sample`: what an epoch will draw."""
 
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,17 +11,20 @@ import click
 from segdata.commands.options import ends_in_one_line, printable, say
 
 if TYPE_CHECKING:
+    from segdata.sampling.dataset import Crop
     from segdata.sampling.recipe import Mixture
-    from segdata.sampling.sampler import MixedClassUniformSampler
+    from segdata.sampling.stream import Draw, Source
+
+EPOCH_SIZE, CROP_SIZE, NUM_CROPS = 2975, (512, 512), 20
 
 
 @click.command("sample", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="RECIPE",
-    help="YAML file with `sources:`; see docs/pipelines.md.",
+    help="Recipe of a training run, by bundled name or .yaml file; or a mixture, see docs/pipelines.md.",
 )
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the recipe; repeat.")
 @click.option(
     "--source",
     "sources",
@@ -27,35 +32,51 @@ if TYPE_CHECKING:
     metavar="NAME=INDEX:SHARE[:CLASS_UNIFORM]",
     help="A source, in place of a recipe; repeat for more.",
 )
-@click.option("--epoch-size", type=click.IntRange(min=1), help="Draws per epoch.  [default: the recipe's, or 2975]")
+@click.option(
+    "--indexes",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Where indexes are kept that the recipe does not name.  [default: runs/RECIPE/indexes, as in training]",
+)
+@click.option(
+    "--epoch-size", type=click.IntRange(min=1), help=f"Draws per epoch.  [default: the recipe's, or {EPOCH_SIZE}]"
+)
 @click.option("--epoch", type=click.IntRange(min=0), default=0, show_default=True, help="Which epoch to show.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the stream.  [default: the recipe's, or 0]")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the table as a picture.")
 @click.option(
     "--crops", type=click.Path(path_type=Path), metavar="FILE", help="Draw the first crops, drawn class outlined."
 )
-@click.option("--crop-size", type=(int, int), default=(512, 512), show_default=True, help="Height and width of a crop.")
+@click.option(
+    "--crop-size",
+    type=click.Tuple([click.IntRange(min=1)] * 2),
+    help="Height and width of a crop.  [default: the recipe's, or {} {}]".format(*CROP_SIZE),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @ends_in_one_line
 def command(
-    config: Path | None,
+    config: str | None,
+    overrides: tuple[str, ...],
     sources: tuple[str, ...],
+    indexes: Path | None,
     epoch_size: int | None,
     epoch: int,
     seed: int | None,
     plot: Path | None,
     crops: Path | None,
-    crop_size: tuple[int, int],
+    crop_size: tuple[int, int] | None,
     as_json: bool,
 ) -> None:
     """Show what an epoch will draw.
 
     For each source its share, for each class its part of the pixels before and after, and how often it is drawn.
-    "Before" is an epoch of the same sources drawn image by image; "after" counts the tiles that are drawn.
+    "Before" is an epoch of the same sources drawn image by image; "after" counts the tiles that are drawn. The crops of
+    a training recipe are those of the run, scaled and mirrored as it says.
 
     \b
     Examples:
-      segdata sample --config mixture.yaml --plot epoch.png --crops crops.jpg
+      segdata sample --config seethroughnet-cityscapes --set data.root=/data --plot epoch.png
+      segdata sample --config mixture.yaml --crops crops.jpg
       segdata sample --source fine=fine.npz:0.4 --source vistas=vistas.npz:0.6:1
     """
     if bool(config) == bool(sources):
@@ -63,12 +84,9 @@ def command(
     from segdata.sampling.sampler import MixedClassUniformSampler
     from segdata.sampling.summary import epoch_as_json, summarise_epoch
 
-    mixture = _mixture(config, sources)
-    sampler = MixedClassUniformSampler(
-        mixture.sources,
-        epoch_size=epoch_size or mixture.epoch_size or 2975,
-        seed=mixture.seed if seed is None else seed,
-    )
+    asked = _asked(config, overrides, sources, indexes)
+    seed = asked.seed if seed is None else seed
+    sampler = MixedClassUniformSampler(asked.sources, epoch_size=epoch_size or asked.epoch_size, seed=seed)
     sampler.set_epoch(epoch)
     summary = summarise_epoch(sampler.stream, sampler.position, sampler.position + len(sampler))
     told = epoch_as_json(sampler.stream, summary)
@@ -78,7 +96,12 @@ def command(
 
         say(f"plot in {save_picture(epoch_figure(told), plot)}")
     if crops is not None:
-        _save_crops(sampler, crops, crop_size)
+        from segdata.pictures.crops import contact_sheet
+        from segdata.pictures.saving import save_picture
+
+        draws = sampler.stream.draws(sampler.position, sampler.position + NUM_CROPS).to_draws()
+        cut = asked.cropper(crop_size, seed)
+        say(f"crops in {save_picture(contact_sheet([cut(draw) for draw in draws], draws, asked.sources), crops)}")
     click.echo(json.dumps(told, sort_keys=True) if as_json else printable(format_epoch(told)))
 
 
@@ -95,19 +118,51 @@ def format_epoch(told: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _mixture(config: Path | None, sources: tuple[str, ...]) -> "Mixture":
-    from segdata.sampling.recipe import Mixture, parse_source, read_mixture
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be shown: the sources, and how their draws become crops of a size, which None leaves to the recipe."""
 
+    sources: "Sequence[Source]"
+    epoch_size: int
+    seed: int
+    cropper: "Callable[[tuple[int, int] | None, int], Callable[[Draw], Crop]]"
+
+
+def _asked(config: str | None, overrides: tuple[str, ...], sources: tuple[str, ...], indexes: Path | None) -> _Asked:
+    from segdata.sampling.recipe import Mixture, is_mixture, parse_source, read_mixture
+
+    if config is not None and not (Path(config).is_file() and is_mixture(Path(config))):
+        return _of_training(config, overrides, indexes)
+    if overrides or indexes is not None:
+        raise click.UsageError("--set and --indexes are for the recipe of a training run.")
     if config is not None:
-        return read_mixture(config)
-    return Mixture([parse_source(text) for text in sources])
+        return _of_mixture(read_mixture(Path(config)))
+    return _of_mixture(Mixture([parse_source(text) for text in sources]))
 
 
-def _save_crops(sampler: "MixedClassUniformSampler", path: Path, crop_size: tuple[int, int]) -> None:
-    from segdata.pictures.crops import contact_sheet
-    from segdata.pictures.saving import save_picture
-    from segdata.sampling.dataset import CropDataset
+def _of_mixture(mixture: "Mixture") -> _Asked:
+    def cropper(crop_size: tuple[int, int] | None, seed: int) -> "Callable[[Draw], Crop]":
+        from segdata.sampling.dataset import CropDataset
 
-    dataset = CropDataset(sampler.stream.sources, crop_size, seed=sampler.stream.seed)
-    draws = sampler.stream.draws(sampler.position, sampler.position + 20).to_draws()
-    say(f"crops in {save_picture(contact_sheet(dataset, draws), path)}")
+        return CropDataset(mixture.sources, crop_size or CROP_SIZE, seed=seed).crop
+
+    return _Asked(mixture.sources, mixture.epoch_size or EPOCH_SIZE, mixture.seed, cropper)
+
+
+def _of_training(config: str, overrides: tuple[str, ...], indexes: Path | None) -> _Asked:
+    from segdata.training.recipe import load_recipe
+    from segdata.training.run import INDEXES
+    from segdata.training.sources import open_sources
+
+    recipe = load_recipe(config, overrides)
+    cache = Path("runs") / recipe.name / INDEXES if indexes is None else indexes
+    sources = open_sources(recipe.data, cache, scan_all=True, progress=True)
+
+    def cropper(crop_size: tuple[int, int] | None, seed: int) -> "Callable[[Draw], Crop]":
+        from segdata.training.data import TrainingDataset
+
+        augmentation = recipe.augmentation.model_copy(update={"crop": crop_size or recipe.augmentation.crop})
+        return TrainingDataset(sources=tuple(sources), augmentation=augmentation, seed=seed).crop
+
+    num_images = sum(source.source.index.num_images for source in sources)
+    return _Asked([source.source for source in sources], recipe.epoch_size(num_images), recipe.seed, cropper)

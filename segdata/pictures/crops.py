@@ -7,26 +7,35 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from segdata.pictures.lettering import font
-from segdata.sampling.dataset import Crop, CropDataset
-from segdata.sampling.stream import Draw
+from segdata.sampling.dataset import Crop
+from segdata.sampling.stream import Draw, Source
 
 _SIDE, _COLUMNS, _GAP, _TEXT = 300, 5, 12, 30
 _OUTLINE, _INK, _GREY = (255, 64, 64), (33, 37, 41), (134, 142, 150)
 
 
-def contact_sheet(dataset: CropDataset, draws: Sequence[Draw]) -> Image.Image:
-    """Draw the crops of some draws, each with its source and class; the class is outlined, its centre ringed."""
-    height, width = dataset.crop_size
+def contact_sheet(crops: Sequence[Crop], draws: Sequence[Draw], sources: Sequence[Source]) -> Image.Image:
+    """Draw the crops of some draws, each with its source and class; the class is outlined, its centre ringed.
+
+    Parameters
+    ----------
+    crops : sequence of Crop
+        At least one, all of one size, in the order of `draws`.
+    draws : sequence of Draw
+    sources : sequence of Source
+        Those of the sampler that drew them.
+    """
+    height, width = crops[0].label.shape
     high, wide = (max(1, round(side * _SIDE / max(height, width))) for side in (height, width))
     rows = -(-len(draws) // _COLUMNS)
     size = (_GAP + _COLUMNS * (wide + _GAP), _GAP + rows * (high + _TEXT + _GAP))
     sheet = Image.new("RGB", size, (255, 255, 255))
     pen = ImageDraw.Draw(sheet)
-    for number, draw in enumerate(draws):
+    for number, (crop, draw) in enumerate(zip(crops, draws, strict=True)):
         left = _GAP + number % _COLUMNS * (wide + _GAP)
         top = _GAP + number // _COLUMNS * (high + _TEXT + _GAP)
-        sheet.paste(_picture(dataset.crop(draw), draw, (wide, high)), (left, top))
-        source = dataset.sources[draw.source]
+        sheet.paste(_picture(crop, draw, (wide, high)), (left, top))
+        source = sources[draw.source]
         name = "whole image" if draw.class_id is None else source.index.head.class_names[draw.class_id]
         pen.text((left, top + high + 5), name, _GREY if draw.class_id is None else _INK, font(17))
         pen.text((left + wide, top + high + 6), source.name or str(draw.source), _GREY, font(15), anchor="ra")

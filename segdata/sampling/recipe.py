@@ -34,6 +34,15 @@ class Mixture:
     seed: int = 0
 
 
+def is_mixture(path: Path) -> bool:
+    """Say whether a file is a mixture as `read_mixture` reads it, rather than a recipe of a training run."""
+    try:
+        recipe = read_yaml(path)
+    except MappingError as error:
+        raise SettingsError(str(error)) from None
+    return "sources" in recipe or "preset" in recipe
+
+
 def read_mixture(path: Path) -> Mixture:
     """Read a recipe; paths in it start from its folder.
 

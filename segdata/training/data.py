@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from segdata.errors import SegdataError, SettingsError
 from segdata.labels.classes import IGNORE_ID
 from segdata.sampling.crop import CropBox, crop_image, crop_label, place_crop
-from segdata.sampling.dataset import read_picture
+from segdata.sampling.dataset import Crop, read_picture
 from segdata.sampling.sampler import MixedClassUniformSampler
 from segdata.sampling.stream import Draw, Source
 from segdata.training.augmentation import Augmentation, ColourStep, aligned, draw_augmentation
@@ -152,28 +152,45 @@ class TrainingDataset(Dataset[Sample]):
         except SegdataError as error:
             return self._nothing(draw.position, name, str(error))
 
-    def _sample(self, draw: Draw, source: TrainingSource, name: str) -> Sample:
+    def crop(self, draw: Draw) -> Crop:
+        """Return the crop of a draw as arrays, scaled and mirrored but in its own colours.
+
+        Raises
+        ------
+        SegdataError
+            If the picture or the label cannot be read, or they do not fit; names the file.
+        """
+        return self._cut(draw, draw_augmentation(self.seed, draw.position, self.augmentation))[0]
+
+    def _cut(self, draw: Draw, random: Augmentation) -> tuple[Crop, NDArray[np.uint8]]:
+        """Return the crop of a draw, and the class ids of the whole label."""
+        source = self.sources[draw.source]
         files = source.sample(draw.image)
         class_ids = read_class_ids(files, source.table, source.encoding, confidence=source.confidence)
         picture = read_picture(source.source.index, draw.image, class_ids.shape)
-        random = draw_augmentation(self.seed, draw.position, self.augmentation)
         box = self._place(draw, (class_ids.shape[0], class_ids.shape[1]), random)
         pixels, label = crop_image(picture, box, fill=self._padding), crop_label(class_ids, box, fill=IGNORE_ID)
-        counts = self._counts(source, draw.image, class_ids, box, flip=random.flip)
-        inside = _inside(box)
         if random.flip:
             pixels, label = pixels[:, ::-1], label[:, ::-1]
-            inside = (*inside[:2], box.size[1] - inside[3], box.size[1] - inside[2])
-        image, colours = _tensor(pixels.transpose(2, 0, 1)), random.colours
+        return Crop(pixels, label, box, random.flip), class_ids
+
+    def _sample(self, draw: Draw, source: TrainingSource, name: str) -> Sample:
+        random = draw_augmentation(self.seed, draw.position, self.augmentation)
+        crop, class_ids = self._cut(draw, random)
+        counts = self._counts(source, draw.image, class_ids, crop.box, flip=crop.flipped)
+        inside = _inside(crop.box)
+        if crop.flipped:
+            inside = (*inside[:2], crop.box.size[1] - inside[3], crop.box.size[1] - inside[2])
+        image, colours = _tensor(crop.image.transpose(2, 0, 1)), random.colours
         if self.augmentation.colour_on == "loader" and colours:
             image, colours = change_colours(image, colours).round_().to(torch.uint8), ()
         return Sample(
             image,
-            _tensor(label),
+            _tensor(crop.label),
             inside,
             colours,
             {cell: torch.from_numpy(found) for cell, found in counts.items()},
-            int(np.count_nonzero(label != IGNORE_ID)),
+            int(np.count_nonzero(crop.label != IGNORE_ID)),
             draw.position,
             name,
         )

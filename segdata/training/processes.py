@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import torch
+from joblib import cpu_count
 from torch import Tensor, distributed
 
 from segdata.errors import SegdataError, SettingsError
@@ -175,7 +176,7 @@ def joined(device: str = "auto", environment: Mapping[str, str] | None = None) -
     chosen = _device(device, place)
     world = World(place.rank, place.num_ranks, place.local_rank, place.local_ranks, chosen)
     if world.local_ranks > 1 and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // world.local_ranks))
+        torch.set_num_threads(max(1, cpu_count() // world.local_ranks))
     if world.num_ranks == 1:
         yield world
         return

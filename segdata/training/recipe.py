@@ -80,6 +80,10 @@ class Recipe(Section):
         """The class table of the data."""
         return self.data.table
 
+    def epoch_size(self, num_images: int) -> int:
+        """Return the draws in an epoch over sources of so many images: at least one step."""
+        return max(self.data.epoch_size or num_images, self.schedule.batch_size)
+
     def model_arguments(self) -> dict[str, Any]:
         """Return the keywords of `segdata.models.build_model`, all that follows from other parts included."""
         return {

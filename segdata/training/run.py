@@ -128,7 +128,7 @@ class Run:
         num_images = sum(source.source.index.num_images for source in sources)
         self.sampler = MixedClassUniformSampler(
             [source.source for source in sources],
-            epoch_size=max(recipe.data.epoch_size or num_images, recipe.schedule.batch_size),
+            epoch_size=recipe.epoch_size(num_images),
             seed=recipe.seed,
             rank=world.rank,
             num_ranks=world.num_ranks,

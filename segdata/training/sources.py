@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
@@ -58,7 +59,9 @@ class TrainingSource:
         return LabelledImage(label.stem, "", label, picture, index.label_name(image), confidence)
 
 
-def open_sources(data: DataRecipe, cache: Path, world: World, *, progress: bool = False) -> list[TrainingSource]:
+def open_sources(
+    data: DataRecipe, cache: Path, world: World | None = None, *, scan_all: bool = False, progress: bool = False
+) -> list[TrainingSource]:
     """Return the sources of a recipe, in its order.
 
     Parameters
@@ -66,8 +69,10 @@ def open_sources(data: DataRecipe, cache: Path, world: World, *, progress: bool 
     data : DataRecipe
     cache : Path
         Where rank 0 keeps the indexes it makes; the others read them there.
-    world : World
-        All ranks must call this together.
+    world : World, optional
+        Whose ranks must all call this together; one process alone where there is none.
+    scan_all : bool
+        Make whole indexes of sources that draw nothing by class as well.
     progress : bool
         Show progress on stderr.
 
@@ -76,10 +81,11 @@ def open_sources(data: DataRecipe, cache: Path, world: World, *, progress: bool 
     SegdataError
         If there is no data, a label is bad, or an index is stale or of other classes; the same on every rank.
     """
+    world = World() if world is None else world
     sources = []
     for recipe in data.located_sources:
         path = recipe.index or cache / f"{recipe.name}.npz"
-        if recipe.index is None and recipe.class_uniform == 0:
+        if recipe.index is None and recipe.class_uniform == 0 and not scan_all:
             index = list_index(recipe, data)
         else:
             if recipe.index is None:
@@ -145,9 +151,8 @@ def _scan(
 ) -> list[IndexedImage]:
     """Scan all labels of a source; bad ones are left out or refused, as the recipe says."""
     scanning = _Scanning(samples, recipe, data)
-    loader: Any = DataLoader(
-        scanning, batch_size=None, num_workers=data.workers, worker_init_fn=leave_signals_to_parent
-    )
+    workers = min(data.workers, cpu_count())  # they only decode: more than cores gain nothing
+    loader: Any = DataLoader(scanning, batch_size=None, num_workers=workers, worker_init_fn=leave_signals_to_parent)
     shown = tqdm(loader, total=len(samples), desc=f"index of {recipe.name}", unit="label", disable=not progress)
     images = []
     for scanned in shown:

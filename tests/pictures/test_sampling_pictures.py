@@ -54,10 +54,14 @@ def test_a_class_without_a_pixel_has_no_disc():
     assert count(epoch_figure(told).crop((0, 236, 1400, 280)), (25, 113, 194)) == 0
 
 
+def sheet_of(dataset, draw):
+    return contact_sheet([dataset.crop(draw)], [draw], dataset.sources)
+
+
 def test_the_drawn_class_is_outlined_and_a_whole_image_is_not(index):
     dataset = CropDataset([Source(index, name="a")], (40, 80))
-    outlined = contact_sheet(dataset, [Draw(0, 0, 0, 13, (20, 60))])
-    plain = contact_sheet(dataset, [Draw(0, 0, 0, None, None)])
+    outlined = sheet_of(dataset, Draw(0, 0, 0, 13, (20, 60)))
+    plain = sheet_of(dataset, Draw(0, 0, 0, None, None))
     assert count(plain, (255, 64, 64)) == 0
     rows, columns = np.nonzero((np.asarray(outlined) == (255, 64, 64)).all(axis=-1))
     assert columns.min() >= 12 + 300 // 2 - 2

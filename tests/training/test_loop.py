@@ -153,6 +153,20 @@ def test_lower_precision_stays_near(straight, tmp_path, precision):
     assert here == pytest.approx(there, rel=0.02)
 
 
+def test_a_scaled_gradient_that_overflows_is_skipped_and_the_scale_halved(tmp_path, monkeypatch):
+    scaler = torch.amp.GradScaler
+    monkeypatch.setattr(
+        torch.amp, "GradScaler", lambda device, enabled: scaler(device, init_scale=2.0**30, enabled=enabled)
+    )
+    trained(tmp_path, "run.precision=float16", "schedule.iterations=20", "optimiser.non_finite_limit=19")
+    state = read_checkpoint(tmp_path / "out/checkpoints/step-00000020.pt")
+    skipped = state["progress"]["skipped"]
+    assert 1 < skipped < 20
+    assert state["scaler"]["scale"] == 2.0**30 / 2**skipped
+    assert lines(tmp_path / "out")[-1]["skipped_steps"] == skipped
+    assert all(torch.isfinite(value).all() for value in state["model"].values())
+
+
 def test_deterministic_runs_go_through_and_put_the_setting_back(tmp_path):
     trained(tmp_path, "deterministic=true", "schedule.iterations=1")
     assert not torch.are_deterministic_algorithms_enabled()

@@ -169,6 +169,55 @@ def test_a_run_goes_on_with_another_number_of_ranks(straight):
 
 
 @pytest.mark.slow
+def test_a_run_goes_on_with_more_ranks(straight):
+    kept = straight / "more" / "checkpoints" / "step-00000003.pt"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes((straight / "two" / "checkpoints" / kept.name).read_bytes())
+    done = run(straight, "more", "--resume", ranks=4)
+    assert done.returncode == 0, done.stderr
+    assert losses(straight / "more")[:4] == pytest.approx(losses(straight / "two")[3:7], rel=1e-3)
+    assert last(straight / "more")["stream"]["position"] == last(straight / "two")["stream"]["position"]
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_same_run(straight):
+    words = [word for word in arguments(straight, "torchrun") if word not in RUN]
+    del words[words.index("--nproc") : words.index("--nproc") + 2]
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--standalone",
+        "--max-restarts",
+        "1",
+    ]
+    environment = {**ENVIRONMENT, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+    done = subprocess.run(
+        [*launcher, "-m", "segdata", "train", *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("20 of 20 steps") == 1  # told by the first rank alone
+    assert differences(last(straight / "torchrun"), last(straight / "two")) == []
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_rank_alone_stops_all(straight):
+    stopped = start(straight, "one-told")
+    os.kill(workers(stopped.pid)[-1], signal.SIGTERM)
+    assert stopped.wait(60) == 143
+    assert not (straight / "one-told" / "checkpoints" / "step-00000020.pt").exists()
+    assert run(straight, "one-told", "--resume").returncode == 0
+    assert differences(last(straight / "one-told"), last(straight / "two")) == []
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_is_agreed_on_and_the_run_goes_on_to_the_same_bits(straight, number):
     out = f"stopped-{number.name}"
