@@ -46,8 +46,9 @@ def evaluate(*words, exit_code=0):
 def test_a_run_is_measured_on_its_own_validation_data(run):
     table = evaluate(run).splitlines()
     assert table[0].split() == ["class", "IoU", "precision", "recall", "pixels"]
-    assert table[-1].startswith("mIoU ")
-    assert table[-1].endswith("(3 images)")
+    assert table[-2].startswith("mIoU ")
+    assert table[-1].startswith("to compare: mIoU ")
+    assert table[-2].endswith("(3 images)")
 
 
 def test_json_holds_figures_counts_and_settings(run, city):

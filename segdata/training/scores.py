@@ -114,6 +114,19 @@ class Scores:
         return int(self._hits.sum()) / labelled if labelled else math.nan
 
     @property
+    def majority(self) -> "Scores":
+        """The scores of calling every pixel the class that most pixels are of."""
+        counts = np.zeros_like(self.counts)
+        counts[:, int(self._labelled.argmax())] = self._labelled
+        return Scores(self.names, counts, self.num_images)
+
+    @property
+    def chance_iou(self) -> Figures:
+        """IoU to be expected of guessing each pixel by the share p of the classes in the labels: p / (2 - p), (K,)."""
+        labelled, total = self._labelled, self._labelled.sum()
+        return _ratio(labelled, (2 * total - labelled) * (labelled > 0))
+
+    @property
     def per_class(self) -> dict[str, dict[str, float]]:
         """By class: ``iou``, ``precision``, ``recall``, ``boundary_iou`` if counted, and ``pixels`` of its label."""
         figures = {"iou": self.iou, "precision": self.precision, "recall": self.recall}
@@ -129,6 +142,10 @@ class Scores:
             figures["mean_boundary_iou"] = self.mean_boundary_iou
         return {
             **{name: _or_none(value) for name, value in figures.items()},
+            "baselines": {
+                "majority_miou": _or_none(self.majority.miou),
+                "chance_miou": _or_none(mean_of_known(self.chance_iou)),
+            },
             "classes": {
                 name: {what: _or_none(value) for what, value in row.items()} for name, row in self.per_class.items()
             },
@@ -177,6 +194,7 @@ def format_scores(scores: Scores) -> str:
     sky    40.00      66.67   50.00       4
     <BLANKLINE>
     mIoU 57.50, pixel accuracy 62.50, mean recall 62.50 (1 image)
+    to compare: mIoU 25.00 if all were road, 33.33 by chance
     """
     heads = ["class", "IoU", "precision", "recall"] + ["boundary"] * (scores.boundary is not None) + ["pixels"]
     rows = [heads]
@@ -185,7 +203,7 @@ def format_scores(scores: Scores) -> str:
         rows.append([name, *(_percent(value) for value in row.values()), f"{pixels:,}"])
     widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-    return "\n".join([*lines, "", _summary(scores)])
+    return "\n".join([*lines, "", _summary(scores), *_baselines(scores)])
 
 
 def _summary(scores: Scores) -> str:
@@ -200,6 +218,16 @@ def _summary(scores: Scores) -> str:
     images = "1 image" if scores.num_images == 1 else f"{scores.num_images} images"
     tiled = f", {scores.num_tiled} in tiles for want of memory" if scores.num_tiled else ""
     return f"{', '.join(told)} ({images}{tiled})"
+
+
+def _baselines(scores: Scores) -> list[str]:
+    """Return what no model is needed for, in one line; none where nothing is labelled."""
+    if not scores.counts.any():
+        return []
+    majority = scores.majority
+    name = scores.names[int(np.nanargmax(majority.iou))]
+    chance = _percent(mean_of_known(scores.chance_iou))
+    return [f"to compare: mIoU {_percent(majority.miou)} if all were {name}, {chance} by chance"]
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Figures:

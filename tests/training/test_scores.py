@@ -75,7 +75,21 @@ def test_the_table_shows_percent_and_a_dash_for_what_is_not_known():
     lines = format_scores(SCORES).splitlines()
     assert lines[0].split() == ["class", "IoU", "precision", "recall", "pixels"]
     assert lines[3].split() == ["car", "0.00", "0.00", "-", "0"]
-    assert lines[-1] == "mIoU 37.23, pixel accuracy 66.67, mean recall 70.00 (2 images)"
+    assert lines[-2] == "mIoU 37.23, pixel accuracy 66.67, mean recall 70.00 (2 images)"
+    assert lines[-1] == "to compare: mIoU 33.33 if all were road, 35.00 by chance"
+
+
+def test_the_baselines_are_those_of_labels_that_were_drawn():
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, 200_000, p=[0.7, 0.2, 0.1])
+    guesses = rng.permutation(labels)
+    counts = np.zeros((4, 5), np.int64)
+    np.add.at(counts, (labels, guesses), 1)
+    guessed = Scores(("a", "b", "c", "absent"), counts, num_images=1)
+    assert guessed.chance_iou[:3] == pytest.approx(guessed.iou[:3], abs=0.005)
+    assert np.isnan(guessed.chance_iou[3])
+    assert guessed.majority.iou.tolist()[:3] == [pytest.approx(0.7, abs=0.005), 0, 0]
+    assert guessed.majority.miou == pytest.approx(0.7 / 3, abs=0.005)
 
 
 @pytest.mark.parametrize("num_tiled", [0, 2])
