@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segdata.commands.inference_options import inference_options
-from segdata.commands.options import NumbersCommand, ends_in_one_line, printable, say
+from segdata.commands.options import NumbersCommand, ends_in_one_line, one_voice_per_machine, printable, say
 
 if TYPE_CHECKING:
     from segdata.predictions.choices import Choices
@@ -66,7 +66,7 @@ def command(
         assert labels is not None
         show(*_compare(predictions, labels, splits, boundary, **others), as_json=as_json)
         return
-    found = _evaluate(checkpoint, choices, splits, boundary, **others)
+    found = one_voice_per_machine(_evaluate)(checkpoint, choices, splits, boundary, **others)
     if found is not None:
         show(*found, as_json=as_json)
 

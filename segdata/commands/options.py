@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from segdata.errors import SegdataError
+
 if TYPE_CHECKING:
     from segdata.tools.batch import Outcome
 
@@ -145,6 +147,23 @@ def ends_in_one_line(callback: Callback) -> Callback:
         except KeyboardInterrupt:  # before the first file or after the last
             say("segdata: stopped. Run the same command again.")
             sys.exit(130)
+
+    return run  # type: ignore[return-value]
+
+
+def one_voice_per_machine(callback: Callback) -> Callback:
+    """Let only the first of a launcher's processes on a machine tell a fault; they see the same files."""
+
+    @wraps(callback)
+    def run(*args: Any, **options: Any) -> Any:
+        try:
+            return callback(*args, **options)
+        except SegdataError:
+            from segdata.training.processes import is_first_on_machine
+
+            if is_first_on_machine():
+                raise
+            sys.exit(1)
 
     return run  # type: ignore[return-value]
 

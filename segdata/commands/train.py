@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segdata.commands.options import ends_in_one_line, printable, say
+from segdata.commands.options import ends_in_one_line, one_voice_per_machine, printable, say
 
 if TYPE_CHECKING:
     from segdata.training.loop import TrainResult
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--nproc", type=click.IntRange(min=1), help="Start so many processes on this machine, one per GPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @ends_in_one_line
+@one_voice_per_machine
 def command(
     config: str, out: Path | None, overrides: tuple[str, ...], resume: bool, nproc: int | None, as_json: bool
 ) -> None:

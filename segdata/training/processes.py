@@ -247,6 +247,12 @@ def was_restarted() -> bool:
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
+def is_first_on_machine() -> bool:
+    """Say whether this process is the first of its launcher's on this machine, or the only one."""
+    place = launched_as(os.environ)
+    return place is None or place.local_rank == 0
+
+
 def is_first_process() -> bool:
     """Say whether this process is rank 0 of its launcher, or the only one."""
     place = launched_as(os.environ)

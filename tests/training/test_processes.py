@@ -208,6 +208,17 @@ def test_torchrun_starts_the_same_run(straight):
 
 
 @pytest.mark.slow
+def test_under_a_launcher_a_fault_is_told_once_per_machine(tmp_path):
+    for rank, times in ((0, 1), (1, 0)):
+        environment = {**ENVIRONMENT, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
+        recipe = str(write_recipe(tmp_path))
+        words = [sys.executable, "-m", "segdata", "train", "--config", recipe, "--set", "optimiser.lrr=2"]
+        ended = subprocess.run(words, check=False, capture_output=True, text=True, env=environment, timeout=60)
+        assert ended.returncode == 1
+        assert len(ended.stderr.splitlines()) == times
+
+
+@pytest.mark.slow
 def test_a_signal_to_one_rank_alone_stops_all(straight):
     stopped = start(straight, "one-told")
     os.kill(workers(stopped.pid)[-1], signal.SIGTERM)
