@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -165,6 +166,20 @@ def test_a_scaled_gradient_that_overflows_is_skipped_and_the_scale_halved(tmp_pa
     assert state["scaler"]["scale"] == 2.0**30 / 2**skipped
     assert lines(tmp_path / "out")[-1]["skipped_steps"] == skipped
     assert all(torch.isfinite(value).all() for value in state["model"].values())
+
+
+def test_a_compiled_run_trains_alike_and_its_checkpoints_are_those_of_the_plain_model(tmp_path, monkeypatch):
+    # Inductor takes half a minute for this model; without its code generation the same graph is traced and run.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    trained(tmp_path, "schedule.iterations=2")
+    (tmp_path / "out").rename(tmp_path / "plain")
+    trained(tmp_path, "schedule.iterations=2", "run.compile=true")
+    plain, compiled = lines(tmp_path / "plain"), lines(tmp_path / "out")
+    assert [line["loss"] for line in compiled] == pytest.approx([line["loss"] for line in plain], rel=1e-5)
+    states = [read_checkpoint(tmp_path / f"{out}/checkpoints/step-00000002.pt")["model"] for out in ("plain", "out")]
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=1e-3, atol=1e-5)
 
 
 def test_deterministic_runs_go_through_and_put_the_setting_back(tmp_path):
