@@ -100,7 +100,7 @@ class Reporter:
             "epoch": progress.step * self.recipe.schedule.batch_size / self.run.epoch_size,
             "skipped_steps": progress.skipped,
             "left_out_images": progress.left_out,
-            "targets": {"stored": progress.stored, "pooled": progress.pooled},
+            "targets": {"stored": progress.stored, "measured": progress.measured, "pooled": progress.pooled},
             "speed": self._speed(),
         }
         if self._diary is not None:
@@ -120,9 +120,9 @@ class Reporter:
 
     def add_targets(self) -> None:
         """Add to the progress where the targets of all ranks came from since the last time."""
-        stored, pooled = self.world.total(self.targets["stored"], self.targets["pooled"])
-        self.progress.stored += int(stored)
-        self.progress.pooled += int(pooled)
+        origins = ("stored", "measured", "pooled")
+        for origin, number in zip(origins, self.world.total(*(self.targets[one] for one in origins)), strict=True):
+            setattr(self.progress, origin, getattr(self.progress, origin) + int(number))
         self.targets.clear()
 
     @torch.no_grad()

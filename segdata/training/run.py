@@ -33,7 +33,7 @@ class Progress:
         Steps whose loss or gradient was not finite; how many of the newest.
     left_out : int
         Images that could not be read.
-    stored, pooled : int
+    stored, measured, pooled : int
         Pooled targets of single images, by where they came from.
     best_miou, best_step : float, int
         Of the best evaluation; -1 before the first.
@@ -46,6 +46,7 @@ class Progress:
     skipped_in_row: int = 0
     left_out: int = 0
     stored: int = 0
+    measured: int = 0
     pooled: int = 0
     best_miou: float = -1.0
     best_step: int = -1

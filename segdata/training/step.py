@@ -33,7 +33,8 @@ class StepReport(NamedTuple):
     finite : bool
         Whether loss and gradient of every rank were; if not, nothing was changed.
     targets : Counter
-        Pooled targets of single images on this rank, by where they came from: ``stored``, ``pooled``.
+        Pooled targets of single images on this rank, by where they came from: ``stored``, ``measured`` by area,
+        ``pooled``.
     """
 
     values: dict[str, Tensor]
@@ -115,7 +116,7 @@ class Stepper:
                 report: LossReport = self.criterion(self.wrapped(images), towards)
             loss: Tensor = self.scaler.scale(report.loss * share)
             loss.backward()  # type: ignore[no-untyped-call]
-        targets.update(count_targets(part, towards))
+        targets.update(count_targets(part, towards, measured=self.recipe.loss.areas == "image"))
         return report
 
     def _alone(self, *, unless: bool) -> AbstractContextManager[None]:
@@ -161,12 +162,12 @@ def batch_targets(batch: Batch, device: torch.device, num_classes: int) -> Targe
     return Targets(labels, counts, num_classes=num_classes, ignore_id=IGNORE_ID)
 
 
-def count_targets(batch: Batch, targets: Targets) -> "Counter[str]":
-    """Count the pooled targets of single images by where they came from."""
-    given = {cell for sample in batch.samples for cell in sample.counts}
-    stored = sum(len(sample.counts) for sample in batch.samples)
-    pooled = len(batch.samples) * (len(given) + len(targets.pooled)) - stored
-    return Counter(stored=stored, pooled=pooled)
+def count_targets(batch: Batch, targets: Targets, *, measured: bool = False) -> "Counter[str]":
+    """Count the pooled targets of single images by where they came from; those that came along may be measured ones."""
+    cells = {cell for sample in batch.samples for cell in sample.counts}
+    given = sum(len(sample.counts) for sample in batch.samples)
+    pooled = len(batch.samples) * (len(cells) + len(targets.pooled)) - given
+    return Counter({"measured" if measured else "stored": given, "pooled": pooled})
 
 
 def _alike(rows: list[Tensor]) -> list[Tensor]:

@@ -60,9 +60,14 @@ def test_the_log_tells_what_happened(straight):
     record = lines(straight / "out")[-1]
     assert record["step"] == 6
     assert set(record["parts"]) == {"main", "stage1", "stage2"}
-    assert record["targets"] == {"stored": 0, "pooled": 48}
+    assert record["targets"] == {"stored": 0, "measured": 0, "pooled": 48}
     assert record["speed"]["images_per_second"] > 0
     assert [line["weights"] for line in lines(straight / "out", "evaluation")] == ["model", "average"] * 2
+
+
+def test_measured_targets_are_counted_as_such(tmp_path):
+    trained(tmp_path, "loss.areas=image", "schedule.iterations=2")
+    assert lines(tmp_path / "out")[-1]["targets"] == {"stored": 0, "measured": 16, "pooled": 0}
 
 
 def test_load_model_gives_the_average_in_evaluation_mode(straight):
