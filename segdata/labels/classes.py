@@ -145,6 +145,31 @@ class ClassTable:
                 table[row.id] = row.train_id
         return table
 
+    def value_lookup(self, encoding: str) -> NDArray[np.int16]:
+        """Return the training id of each value that a label file may hold.
+
+        255 in a file of label ids means ignored: so write the tools that mark pixels to be left out, and so comes out
+        the one negative label id of Cityscapes (-1, licence plate, which is not trained) when it is stored in a byte.
+        Cityscapes' own files hold neither; a licence plate is labelled as the car under it.
+
+        Parameters
+        ----------
+        encoding : {"trainIds", "labelIds"}
+            Whether files hold training ids or the ids of this table.
+
+        Returns
+        -------
+        ndarray of int16, shape (256,)
+            255 for ignored values, -1 for those that may not occur.
+        """
+        if encoding == "trainIds":
+            return train_id_lookup(self.num_classes)
+        assert encoding == "labelIds", encoding
+        lookup = self.id_to_train_id()
+        if lookup[IGNORE_ID] < 0:
+            lookup[IGNORE_ID] = IGNORE_ID
+        return lookup
+
     @cached_property
     def _trained(self) -> tuple[LabelClass, ...]:
         trained = (row for row in self.classes if row.train_id != IGNORE_ID)
@@ -157,6 +182,14 @@ class ClassTable:
             for key in {fold(row.name), fold(row.readable)}:
                 by_fold.setdefault(key, []).append(row)
         return by_fold
+
+
+def train_id_lookup(num_classes: int) -> NDArray[np.int16]:
+    """Return the class of each value in a file of training ids: int16 of shape (256,), 255 ignored, -1 for others."""
+    lookup = np.full(256, -1, np.int16)
+    lookup[:num_classes] = np.arange(num_classes)
+    lookup[IGNORE_ID] = IGNORE_ID
+    return lookup
 
 
 def digest_of(value: Any) -> str:

@@ -120,7 +120,7 @@ def to_class_ids(ids: NDArray[np.uint8], table: ClassTable, encoding: str, *, wh
     >>> to_class_ids(np.array([[7, 0]], np.uint8), ClassTable.load("cityscapes"), "labelIds", where="example.png")
     array([[  0, 255]], dtype=uint8)
     """
-    lookup = class_lookup(table, encoding)
+    lookup = table.value_lookup(encoding)
     marker = next((value for value in range(256) if value not in lookup), 0)  # none is free only where all are known
     as_bytes = np.where(lookup < 0, marker, lookup).astype(np.uint8).tobytes()
     mapped = bytearray(np.ascontiguousarray(ids).data).translate(as_bytes)  # with the search, a tenth of an np.take
@@ -133,17 +133,6 @@ def to_class_ids(ids: NDArray[np.uint8], table: ClassTable, encoding: str, *, wh
         f"{unknown.row}, column {unknown.column}). Is the class table or the encoding another? Change data.classes, or "
         "the source's encoding."
     )
-
-
-def class_lookup(table: ClassTable, encoding: str) -> NDArray[np.int16]:
-    """Return the training id of each stored id, 255 for ignored ones and -1 for those that may not occur: (256,)."""
-    if encoding == "labelIds":
-        return table.id_to_train_id()
-    assert encoding == "trainIds", encoding
-    lookup = np.full(256, -1, np.int16)
-    lookup[: table.num_classes] = np.arange(table.num_classes)
-    lookup[IGNORE_ID] = IGNORE_ID
-    return lookup
 
 
 def encoding_of(sample: LabelledImage, encoding: str = "auto") -> str:

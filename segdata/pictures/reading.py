@@ -36,7 +36,7 @@ def read_class_ids(path: str | Path, table: ClassTable, encoding: str = "auto") 
         If the file is no label image, or holds an id that the table does not name.
     """
     ids = read_label(Path(path))
-    lookup = _lookup(table, _encoding(Path(path), ids, table) if encoding == "auto" else encoding)
+    lookup = table.value_lookup(_encoding(Path(path), ids, table) if encoding == "auto" else encoding)
     unknown = lookup[ids] < 0
     if unknown.any():
         row, column = np.argwhere(unknown)[0].tolist()
@@ -54,13 +54,3 @@ def _encoding(path: Path, ids: NDArray[np.uint8], table: ClassTable) -> str:
             return encoding
     fits = ((ids < table.num_classes) | (ids == IGNORE_ID)).all()
     return "trainIds" if fits else "labelIds"
-
-
-def _lookup(table: ClassTable, encoding: str) -> NDArray[np.int16]:
-    """Return the training id of every value of a file, -1 where it has none."""
-    if encoding == "labelIds":
-        return table.id_to_train_id()
-    lookup = np.full(256, -1, np.int16)
-    lookup[: table.num_classes] = np.arange(table.num_classes)
-    lookup[IGNORE_ID] = IGNORE_ID
-    return lookup

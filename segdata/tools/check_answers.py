@@ -8,7 +8,7 @@ from pathlib import Path
 from segdata.errors import SegdataError
 from segdata.labels.classes import IGNORE_ID, ClassTable
 from segdata.layouts.base import LabelledImage
-from segdata.layouts.samples import class_lookup, encoding_of
+from segdata.layouts.samples import encoding_of
 from segdata.layouts.sources import SourceRecipe
 
 SAMPLE_CHECKS = {
@@ -146,7 +146,7 @@ def _encoding(found: Found, table: ClassTable) -> Check:
 
 def _ignored_share(ids: Mapping[int, int], table: ClassTable, encoding: str) -> float | None:
     """Return the part of pixels that an encoding ignores, None where it does not know an id."""
-    lookup = class_lookup(table, encoding)
+    lookup = table.value_lookup(encoding)
     if not ids or any(lookup[value] < 0 for value in ids):
         return None
     return sum(number for value, number in ids.items() if lookup[value] == IGNORE_ID) / sum(ids.values())

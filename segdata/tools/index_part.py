@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from segdata.cpp.store import decode_cpp, read_cpp_bytes
 from segdata.errors import LabelError, SettingsError, StoreError
-from segdata.labels.classes import IGNORE_ID, ClassTable
+from segdata.labels.classes import ClassTable, train_id_lookup
 from segdata.labels.png import decode_bands, decode_label, read_bytes, read_label
 from segdata.labels.png_chunks import split_png
 from segdata.layouts import Encoding
@@ -67,13 +67,7 @@ class IndexSettings:
     @cached_property
     def lookup(self) -> NDArray[np.int16]:
         """The class id of each id in a label file: int16 of shape (256,), 255 ignored, -1 for ids that may not be."""
-        if self.encoding == "labelIds":
-            lookup = self.classes.id_to_train_id()
-        else:
-            lookup = np.where(np.arange(256) < self.classes.num_classes, np.arange(256), -1).astype(np.int16)
-        if lookup[IGNORE_ID] < 0:
-            lookup[IGNORE_ID] = IGNORE_ID
-        return lookup
+        return self.classes.value_lookup(self.encoding)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,8 +209,7 @@ def _confident(
     confidence = read_label(path)
     if confidence.shape != ids.shape:
         raise LabelError(f"{path}: has {confidence.shape} pixels, its label {where} {ids.shape}. Expected the same.")
-    lookup = np.where(np.arange(256) < settings.classes.num_classes, np.arange(256), -1).astype(np.int16)
-    lookup[IGNORE_ID] = IGNORE_ID
+    lookup = train_id_lookup(settings.classes.num_classes)
     return scan_confidence(ids, confidence, settings.lookup, settings.confidence), lookup
 
 

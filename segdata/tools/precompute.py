@@ -72,17 +72,10 @@ class PrecomputeSettings:
 
     @cached_property
     def lookup(self) -> NDArray[np.uint8] | None:
-        """The training id of each id in a file, shape (256,), 254 where it has none; None for labels of train ids.
-
-        255 in a file of label ids means ignored: so write the tools that mark pixels to be left out, and so comes out
-        the one negative label id of Cityscapes (-1, licence plate, which is not trained) when it is stored in a byte.
-        Cityscapes' own files hold neither; a licence plate is labelled as the car under it.
-        """
+        """The training id of each id in a file, shape (256,), 254 where it has none; None for labels of train ids."""
         if self.encoding == "trainIds":
             return None
-        train_ids = self.classes.id_to_train_id()
-        if train_ids[IGNORE_ID] < 0:
-            train_ids[IGNORE_ID] = IGNORE_ID
+        train_ids = self.classes.value_lookup(self.encoding)
         return np.where(train_ids < 0, _UNKNOWN, train_ids).astype(np.uint8)
 
 

@@ -17,7 +17,7 @@ from segdata.labels.png_chunks import read_text
 from segdata.layouts import Encoding, LabelledImage, open_labels
 from segdata.layouts.cityscapes import ENDINGS, label_name
 from segdata.training.boundary import DILATION_RATIO, count_boundary
-from segdata.training.confusion import NO_CLASS, count_pairs, fold_pairs, value_lookup
+from segdata.training.confusion import NO_CLASS, count_pairs, fold_pairs
 from segdata.training.scores import Scores
 
 TEXT_KEYWORD = "segdata"
@@ -139,7 +139,7 @@ def _compare_pair(pair: Pair, table: ClassTable, boundary_width: float | None) -
             f"{pair.prediction.path}: has {predictions.shape[0]}x{predictions.shape[1]} pixels, its label "
             f"{pair.label.path} {labels.shape[0]}x{labels.shape[1]}. Expected is the same size. Predict at full size."
         )
-    of_label, of_prediction = (value_lookup(table, file.encoding) for file in (pair.label, pair.prediction))
+    of_label, of_prediction = (table.value_lookup(file.encoding) for file in (pair.label, pair.prediction))
     counts = count_pairs(labels, predictions)
     _refuse_unknown(counts.sum(axis=1), of_label, pair.label, table)
     _refuse_unknown(counts.sum(axis=0), of_prediction, pair.prediction, table)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdata.compiled import compiled
-from segdata.labels.classes import IGNORE_ID, ClassTable
+from segdata.labels.classes import IGNORE_ID, train_id_lookup
 
 NO_CLASS = -1
 """In a look-up: the value is named by no class."""
@@ -96,19 +96,6 @@ def count_classes(labels: NDArray[np.uint8], predictions: NDArray[np.uint8], num
     """
     lookup = train_id_lookup(num_classes)
     return fold_pairs(count_pairs(labels, predictions), lookup, lookup, num_classes)
-
-
-def train_id_lookup(num_classes: int) -> NDArray[np.int16]:
-    """Return the look-up of images that hold training ids: int16 of shape (256,), `NO_CLASS` for other values."""
-    lookup = np.full(256, NO_CLASS, np.int16)
-    lookup[:num_classes] = np.arange(num_classes)
-    lookup[IGNORE_ID] = IGNORE_ID
-    return lookup
-
-
-def value_lookup(table: ClassTable, encoding: str) -> NDArray[np.int16]:
-    """Return the training id of each value that an image of this encoding may hold, `NO_CLASS` for all others."""
-    return table.id_to_train_id() if encoding == "labelIds" else train_id_lookup(table.num_classes)
 
 
 @compiled

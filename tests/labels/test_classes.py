@@ -163,3 +163,10 @@ def test_bundled_folder_inside_or_beside_the_package(tmp_path: Path, place: str)
 def test_bundled_folder_missing(tmp_path: Path) -> None:
     with pytest.raises(MappingError, match="the mapping tables are missing"):
         bundled_folder(tmp_path / "segdata")
+
+
+@pytest.mark.parametrize("encoding", ["trainIds", "labelIds"])
+def test_255_is_ignored_whatever_a_file_holds(encoding: str) -> None:
+    lookup = ClassTable.load("cityscapes").value_lookup(encoding)
+    assert lookup[IGNORE_ID] == IGNORE_ID
+    assert lookup[[18, 33, 34]].tolist() == ([18, -1, -1] if encoding == "trainIds" else [255, 18, -1])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from segdata.labels.classes import ClassTable
-from segdata.training.confusion import count_classes, count_pairs, fold_pairs, train_id_lookup, value_lookup
+from segdata.labels.classes import ClassTable, train_id_lookup
+from segdata.training.confusion import count_classes, count_pairs, fold_pairs
 
 
 def test_every_pixel_is_counted_once_under_its_pair():
@@ -45,7 +45,7 @@ def test_label_and_prediction_may_differ_in_encoding():
     labels = np.array([[7, 8, 26, 0]], np.uint8)  # labelIds of road, sidewalk, car, unlabeled
     predictions = np.array([[0, 0, 13, 5]], np.uint8)
     pairs = count_pairs(labels, predictions)
-    counts = fold_pairs(pairs, value_lookup(table, "labelIds"), value_lookup(table, "trainIds"), 19)
+    counts = fold_pairs(pairs, table.value_lookup("labelIds"), table.value_lookup("trainIds"), 19)
     assert {(y, p): counts[y, p] for y, p in np.argwhere(counts).tolist()} == {(0, 0): 1, (1, 0): 1, (13, 13): 1}
 
 
