@@ -1,6 +1,7 @@
 """Reading and writing label images, against Pillow and a plain Python writer."""
 
 import io
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from PIL import Image
 from png_writer import chunk, write_png
 
 from segdata.errors import LabelError
+from segdata.labels import png
 from segdata.labels.png import decode_label, encode_label, read_label
+from segdata.labels.png_chunks import split_png
 
 GAMMA = chunk(b"gAMA", (45455).to_bytes(4, "big"))
 TRANSPARENT = chunk(b"tRNS", bytes(range(40, 50)))
@@ -38,6 +41,26 @@ def test_every_filter_and_interlacing_gives_the_ids_back(ids, filters, interlace
     data = write_png(ids, filters=filters, interlaced=interlaced, colour_type=colour_type)
     assert np.array_equal(decode_label(data, "x.png"), ids)
     assert np.array_equal(by_pillow(data), ids)
+
+
+@given(
+    flat_labels(),
+    st.lists(st.integers(0, 4), min_size=1, max_size=5),
+    st.booleans(),
+    st.integers(1, 600),
+    st.sampled_from([1, 2, 5]),
+)
+@settings(max_examples=80, deadline=None)
+def test_bands_of_any_height_hold_the_rows(ids, filters, interlaced, band_bytes, multiple):
+    parts = split_png(write_png(ids, filters=filters, interlaced=interlaced), "x.png")
+    with mock.patch.object(png, "BAND_BYTES", band_bytes):
+        bands = list(png.decode_bands(parts, "x.png", multiple))
+        assert np.array_equal(png.decode_pixels(parts, "x.png"), ids)
+    assert np.array_equal(np.concatenate(bands)[:, 1:], ids)
+    assert {len(band) % multiple for band in bands[:-1]} <= {0}
+    assert len(bands) == 1 or max(map(len, bands)) * (1 + ids.shape[1]) <= max(
+        band_bytes, multiple * (1 + ids.shape[1])
+    )
 
 
 @given(st.data(), st.sampled_from([1, 2, 4]), st.booleans(), st.sampled_from([0, 3]))

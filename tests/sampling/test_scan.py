@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from segdata.errors import LabelError, SettingsError
 from segdata.labels.png import read_label
-from segdata.sampling.scan import scan_confidence, scan_label
+from segdata.sampling.scan import band_multiple, scan_bands, scan_confidence, scan_label
 
 IDENTITY = np.arange(256, dtype=np.int16)
 
@@ -43,6 +43,25 @@ def test_counts_points_and_centroids_are_those_of_plain_numpy(ids, tile):
     places = entries.points // tile
     assert (places[..., 0] * across + places[..., 1] == entries.tiles[:, np.newaxis]).all()
     assert entries.ignored == (ids == 255).sum()
+
+
+@settings(max_examples=100, deadline=None)
+@given(labels(), st.sampled_from([8, 40, 64, 1000]), st.integers(1, 3), st.booleans())
+def test_a_label_in_bands_has_the_entries_of_the_whole(ids, tile, times, behind_a_byte):
+    height = times * band_multiple(tile)
+    rows = np.pad(ids, ((0, 0), (1, 0)), constant_values=2) if behind_a_byte else ids
+    bands = [rows[first : first + height] for first in range(0, len(rows), height)]
+    whole = scan_label(ids, IDENTITY, 4, tile=tile)
+    for name, value in vars(scan_bands(bands, ids.shape, IDENTITY, 4, tile=tile)).items():
+        assert np.array_equal(value, getattr(whole, name)), name
+
+
+def test_an_unknown_id_is_counted_over_all_bands():
+    ids = np.zeros((64, 8), np.uint8)
+    ids[20, 3] = ids[50, 1] = ids[60] = 9
+    ids[63, 2] = 8
+    with pytest.raises(LabelError, match=r"id 9 is no class of the table \(10 pixels, first at row 20, column 3\)"):
+        scan_bands(np.split(ids, 8), ids.shape, IDENTITY, 2, tile=16)
 
 
 def test_points_lie_far_from_each_other():
