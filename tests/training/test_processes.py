@@ -260,6 +260,31 @@ def test_a_fault_on_one_rank_ends_all_with_one_line(tmp_path):
     assert "Set data.bad_images to skip" in told[0]
 
 
+@pytest.mark.slow
+def test_ranks_agree_that_a_step_is_not_finite(tmp_path):
+    settings = ("optimiser.lr=1.0e+30", "schedule.warmup_iterations=0", "optimiser.non_finite_limit=2")
+    ended = run(tmp_path, "out", *(word for setting in settings for word in ("--set", setting)))
+    told = [line for line in ended.stderr.splitlines() if "not finite, 3 steps in a row" in line]
+    assert ended.returncode == 1
+    assert len(told) == 1
+    assert "leftImg8bit.png" in told[0]
+    faults = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert [fault["step"] for fault in faults if fault["kind"] == "fault"] == [2, 3, 4]
+
+
+@pytest.mark.slow
+def test_images_left_out_on_any_rank_are_counted_together(tmp_path):
+    write_recipe(tmp_path)
+    sorted((tmp_path / "city/leftImg8bit/train/town").iterdir())[0].write_bytes(b"no picture")
+    counts = {}
+    for ranks in (1, 2):
+        words = ("--set", "data.bad_images=skip", "--set", "schedule.iterations=4", "--json")
+        ended = run(tmp_path, str(ranks), *words, ranks=ranks)
+        assert ended.returncode == 0, ended.stderr
+        counts[ranks] = json.loads(ended.stdout)["left_out_images"]
+    assert counts[1] == counts[2] > 0
+
+
 def start(folder: Path, out: str) -> subprocess.Popen:
     """Start a slow run by two ranks, and return when its first step was saved."""
     running = subprocess.Popen(
