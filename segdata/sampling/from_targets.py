@@ -7,7 +7,8 @@ from segdata.cpp.kernels import IGNORED, MIXED
 from segdata.cpp.sparse import SparseCounts
 from segdata.cpp.targets import CPPTargets
 from segdata.errors import SettingsError
-from segdata.sampling.scan import NUM_POINTS, TileEntries, scan_label
+from segdata.sampling.scan import TileEntries, scan_label
+from segdata.sampling.scan_kernels import NUM_POINTS
 
 
 def scan_targets(targets: CPPTargets, *, tile: int = 1024, where: str = "targets") -> TileEntries:

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from segdata.sampling.index import ClassIndex, IndexHead, join_names, make_index
 from segdata.sampling.mapped_npz import Array
-from segdata.sampling.scan import NUM_POINTS, TileEntries
+from segdata.sampling.scan import TileEntries
+from segdata.sampling.scan_kernels import NUM_POINTS
 
 
 @dataclass(frozen=True)

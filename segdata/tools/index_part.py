@@ -18,7 +18,8 @@ from segdata.labels.png_chunks import split_png
 from segdata.layouts import Encoding
 from segdata.sampling.from_targets import scan_targets
 from segdata.sampling.merge import IndexedImage
-from segdata.sampling.scan import NUM_POINTS, TileEntries, band_multiple, scan_bands, scan_confidence, scan_label
+from segdata.sampling.scan import TileEntries, band_multiple, scan_bands, scan_confidence, scan_label
+from segdata.sampling.scan_kernels import NUM_POINTS
 
 Kind = Literal["labels", "targets"]
 
