@@ -12,7 +12,7 @@ import click
 from segdata.errors import SettingsError
 
 SIZE = (512, 1024)
-RECIPE, NUM_STEPS = "tiny-seethroughnet-scenes", 500
+RECIPE = "tiny-seethroughnet-scenes"
 NUM_VISTAS, NUM_TRAIN, NUM_VAL, NUM_COARSE = 12, 8, 2, 6
 MARK = "made-by-segdata-demo.txt"
 
@@ -60,7 +60,7 @@ def chain(folder: Path) -> list[tuple[str, list[str]]]:
 def training(folder: Path) -> list[tuple[str, list[str]]]:
     """Return the steps that need torch: train a tiny SeeThroughNet, measure it, look at what it makes of an image."""
     run, images = str(folder / "run"), str(folder / "cityscapes" / "leftImg8bit" / "val")
-    settings = ("--set", f"data.root={folder}", "--set", f"schedule.iterations={NUM_STEPS}")
+    settings = ("--set", f"data.root={folder}")
     return [
         ("A tiny SeeThroughNet, trained on that mixture", ["train", "--config", RECIPE, *settings, "--out", run]),
         ("How good it is on scenes that it has not seen", ["evaluate", run]),
@@ -127,8 +127,8 @@ def command(folder: Path, data_only: bool) -> None:
     """Make small street scenes and run the whole chain on them.
 
     DIR (by default ./demo) gets scenes in the Vistas and Cityscapes layouts and all that is made of them. Each step is
-    shown as the command you would type for your own data. On two cores the data take half a minute and the training,
-    where torch is installed, four; nothing is downloaded.
+    shown as the command you would type for your own data. On two cores the data take a minute and the training, where
+    torch is installed, three to four; nothing is downloaded.
 
     \b
     Example:

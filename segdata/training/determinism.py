@@ -42,3 +42,15 @@ def arithmetic(*, deterministic: bool) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         torch.backends.cudnn.benchmark = benchmark
+
+
+@contextmanager
+def limited_threads(number: int | None) -> Iterator[None]:
+    """Let arithmetic on the CPU use so many threads, while the block runs; None leaves them as they are."""
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

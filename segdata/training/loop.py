@@ -10,7 +10,7 @@ from segdata.errors import LabelError, SegdataError, SettingsError, StoreError
 from segdata.files import explain_os_error, only_run_in, write_atomic
 from segdata.training.checkpoint import CheckpointFolder, read_checkpoint, recipe_of, refuse_other_recipe
 from segdata.training.data import Batch
-from segdata.training.determinism import arithmetic
+from segdata.training.determinism import arithmetic, limited_threads
 from segdata.training.evaluation import evaluate
 from segdata.training.optimisation import learning_rate, set_learning_rate
 from segdata.training.processes import World, joined, was_restarted
@@ -86,6 +86,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, progress: bo
     with ExitStack() as stack:
         stack.enter_context(arithmetic(deterministic=recipe.deterministic))
         world = stack.enter_context(joined(recipe.run.device))
+        stack.enter_context(limited_threads(recipe.run.threads))
         request = stack.enter_context(noting_signals())
         folder = CheckpointFolder(out, recipe.run.keep_last)
         goes_on = resume or was_restarted()

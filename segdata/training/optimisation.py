@@ -45,11 +45,12 @@ def parameter_groups(model: nn.Module, recipe: OptimiserRecipe) -> list[dict[str
     ]
 
 
-def build_optimiser(model: nn.Module, recipe: OptimiserRecipe) -> torch.optim.SGD:
-    """Return stochastic gradient descent over a model, fused into one kernel per group."""
-    return torch.optim.SGD(
-        parameter_groups(model, recipe), lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
-    )
+def build_optimiser(model: nn.Module, recipe: OptimiserRecipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser over a model, fused into one kernel per group."""
+    groups = parameter_groups(model, recipe)
+    if recipe.name == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, fused=True)
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True)
 
 
 def learning_rate(step: int, num_steps: int, lr: float, recipe: ScheduleRecipe) -> float:

@@ -21,7 +21,14 @@ CHANGES = [
     "data.sources.vistas=null",
     "data.epoch_size=6",
     "data.workers=0",
-    "optimiser.lr=0.05",  # as when the file was written: tuning the recipe is no change of the trainer
+    # as when the file was written: tuning the recipe is no change of the trainer
+    "model.head_channels=32",
+    "model.coarse_channels=16",
+    "optimiser.name=sgd",
+    "optimiser.lr=0.05",
+    "optimiser.weight_decay=0.0005",
+    "augmentation.colour=photometric",
+    "run.channels_last=false",
     "schedule.iterations=5",
     "schedule.warmup_iterations=2",
     "augmentation.crop=[64,128]",

@@ -50,6 +50,16 @@ def test_an_interrupted_run_ends_in_the_same_bits(straight, tmp_path, step):
     assert differences(one, other) == []
 
 
+def test_adamw_goes_on_in_the_same_bits(tmp_path):
+    settings = ("optimiser.name=adamw", "optimiser.lr=0.002")
+    trained(tmp_path, *settings)
+    (tmp_path / "again" / "checkpoints").mkdir(parents=True)
+    kept, last = (f"checkpoints/step-{step:08d}.pt" for step in (2, 6))
+    shutil.copy(tmp_path / "out" / kept, tmp_path / "again" / kept)
+    trained(tmp_path, *settings, out="again", resume=True)
+    assert differences(*(read_checkpoint(tmp_path / out / last) for out in ("out", "again"))) == []
+
+
 def test_the_number_of_loaders_does_not_matter(straight, tmp_path):
     shutil.copytree(straight / "city", tmp_path / "city")
     trained(tmp_path, "optimiser.ema_decay=0.9", "data.workers=2", run="checkpoint_every: 6")
@@ -185,6 +195,17 @@ def test_a_compiled_run_trains_alike_and_its_checkpoints_are_those_of_the_plain_
     assert states[0].keys() == states[1].keys()
     for name, value in states[0].items():
         torch.testing.assert_close(states[1][name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_threads_are_those_of_the_recipe_and_put_back(tmp_path, monkeypatch):
+    seen, before = [], torch.get_num_threads()
+    monkeypatch.setattr(
+        "segdata.training.loop.Run", lambda *words, **named: seen.append(torch.get_num_threads()) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        trained(tmp_path, f"run.threads={before + 1}")
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before
 
 
 def test_deterministic_runs_go_through_and_put_the_setting_back(tmp_path):

@@ -53,6 +53,16 @@ def test_heads_have_their_own_rate():
     assert found[id(model.head.bias)] == 0.5
 
 
+def test_adamw_takes_its_own_settings():
+    model = nn.Module()
+    model.backbone = nn.Linear(2, 2)
+    recipe = OptimiserRecipe(name="adamw", lr=0.001, betas=(0.8, 0.99), weight_decay=0.05)
+    optimiser = build_optimiser(model, recipe)
+    assert isinstance(optimiser, torch.optim.AdamW)
+    (group,) = optimiser.param_groups
+    assert (group["lr"], group["betas"], group["weight_decay"], group["fused"]) == (0.001, (0.8, 0.99), 0.05, True)
+
+
 def test_norms_and_biases_can_be_left_undecayed():
     model = Model()
     groups = parameter_groups(model, OptimiserRecipe(lr=0.1, weight_decay=0.5, decay_norms=False))
