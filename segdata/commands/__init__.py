@@ -66,6 +66,17 @@ def group() -> None:
 def main() -> None:
     """Run the command line: exit 0 all done, 1 a fault in the data or the run, 2 usage."""
     try:
+        _run()
+    finally:
+        # Known only where a command trained or evaluated; whoever did neither was no rank.
+        processes = sys.modules.get("segdata.training.processes")
+        error = sys.exc_info()[1]
+        if processes is not None and processes.was_rank() and isinstance(error, SystemExit):
+            processes.end_process(error.code if isinstance(error.code, int) else int(error.code is not None))
+
+
+def _run() -> None:
+    try:
         group.main(standalone_mode=True)
     except SegdataError as error:
         click.echo(f"segdata: {error}", err=True)

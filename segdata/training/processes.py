@@ -1,12 +1,14 @@
 """Processes: which rank this one is, what all ranks agree on, and how one command starts several of itself."""
 
+import atexit
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from uuid import uuid4
 
 import torch
@@ -238,8 +240,31 @@ def launch(
     }
     known = {one.name for one in fields(LaunchConfig)}  # older torch has fewer
     config = LaunchConfig(**{name: value for name, value in wanted.items() if name in known})
-    results: dict[int, Result] = elastic_launch(config, work)(*arguments)
+    results: dict[int, Result] = elastic_launch(config, _work_as_rank)(work, *arguments)
     return results
+
+
+def _work_as_rank(work: Callable[..., Result], *arguments: Any) -> Result:
+    """Do the work of a process that the launcher started."""
+    result = work(*arguments)
+    atexit.register(end_process, 0)
+    return result
+
+
+def was_rank() -> bool:
+    """Say whether this process was one of several ranks."""
+    return bool(_left)
+
+
+def end_process(exit_code: int) -> NoReturn:
+    """End a process that was a rank, at once.
+
+    A thread of gloo that drops its last tensor while Python shuts down would abort the process, and the launcher would
+    take it for a failure.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def was_restarted() -> bool:
