@@ -159,6 +159,8 @@ def one_voice_per_machine(callback: Callback) -> Callback:
         try:
             return callback(*args, **options)
         except SegdataError:
+            if not os.environ.keys() & {"LOCAL_RANK", "SLURM_LOCALID"}:  # no launcher: torch need not be there
+                raise
             from segdata.training.processes import is_first_on_machine
 
             if is_first_on_machine():
