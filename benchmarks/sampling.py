@@ -24,6 +24,7 @@ from segdata.sampling.sampler import MixedClassUniformSampler
 from segdata.sampling.scan import band_multiple, scan_bands
 from segdata.sampling.shares import ShareSchedule, exact_shares
 from segdata.sampling.stream import Source, Stream
+from segdata.tools.work import keep_freed_memory
 
 REPEATS = 15
 TILES, CLASSES, IMAGES = 10_000_000, 19, 500_000
@@ -44,7 +45,8 @@ def made_labels(folder: Path) -> list[Path]:
 
 
 def scan_against_decode(paths: list[Path]) -> None:
-    """Interleave decoding alone and decoding with scanning, so that both see the same machine."""
+    """Interleave decoding alone and decoding with scanning, so that both see the same machine and keep their memory."""
+    keep_freed_memory()
     lookup = np.arange(256, dtype=np.int16)
     print(
         f"{'label':<28} {'pixels':>12} {'decode ms':>10} {'+ scan ms':>10} {'ratio':>6} {'fastest':>8} {'/ Pillow':>8}"

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segdata.compiled import compiled
+from segdata.compiled import compiled, inlined
 
 Ends = tuple[np.uint32, np.uint32, np.uint32, np.uint32]
 
@@ -14,8 +14,6 @@ IGNORED = 255
 
 MIXED = 254
 """What a map holds where a cell has pixels of several classes."""
-
-_WORDS_AT_ONCE = 512
 
 MAX_CLASSES = 254
 """So many classes leave `MIXED` and `IGNORED` free."""
@@ -100,28 +98,26 @@ def places_of_mixed(cells: NDArray[np.uint8], eights: NDArray[np.uint64]) -> NDA
 
     Subtracting one from each byte borrows from its high bit only where the byte is 0, that is where the cell is mixed
     (or follows one in the word): so one test passes over eight cells. Words, then cells, are written down always and
-    counted only if they are wanted: there is no branch to guess wrong.
+    counted only if they are wanted: there is no branch to guess wrong. Unsigned indices spare the test for negative
+    ones.
     """
-    num_mixed = 0
-    for i in range(cells.size):
-        num_mixed += cells[i] == MIXED
-    places = np.empty(num_mixed + 1, np.int64)
-    words = np.empty(_WORDS_AT_ONCE, np.int64)
-    found = 0
-    for block in range(0, eights.size, _WORDS_AT_ONCE):
-        num_words = 0
-        for word in range(block, min(block + _WORDS_AT_ONCE, eights.size)):
-            zeros = eights[word] ^ np.uint64(0xFEFEFEFEFEFEFEFE)
-            words[num_words] = word
-            num_words += ((zeros - np.uint64(0x0101010101010101)) & ~zeros & np.uint64(0x8080808080808080)) != 0
-        for word in words[:num_words]:
-            for i in range(8 * word, 8 * word + 8):
-                places[found] = i
-                found += cells[i] == MIXED
-    for i in range(8 * eights.size, cells.size):
-        places[found] = i
-        found += cells[i] == MIXED
-    return places[:num_mixed]
+    num_words, num_mixed, eight = np.uint64(0), np.uint64(0), np.uint64(8)
+    words = np.empty(eights.size + 1, np.uint64)
+    for word in range(np.uint64(eights.size)):
+        zeros = eights[word] ^ np.uint64(0xFEFEFEFEFEFEFEFE)
+        has_zero = (zeros - np.uint64(0x0101010101010101)) & ~zeros & np.uint64(0x8080808080808080)
+        words[num_words] = word
+        num_words += np.uint64(has_zero != 0)
+    places = np.empty(8 * np.int64(num_words) + 8, np.int64)
+    for at in range(num_words):
+        start = words[at] * eight
+        for cell in range(start, start + eight):
+            places[num_mixed] = cell
+            num_mixed += np.uint64(cells[cell] == MIXED)
+    for cell in range(np.uint64(eights.size) * eight, np.uint64(cells.size)):
+        places[num_mixed] = cell
+        num_mixed += np.uint64(cells[cell] == MIXED)
+    return places[: np.int64(num_mixed)].copy()
 
 
 @compiled
@@ -241,7 +237,7 @@ def spread(
             planes[ignored if class_id == IGNORED else class_id, mixed[at]] = amounts[part]
 
 
-@compiled
+@inlined
 def _ends(fine: Finer, finer_id: np.uint8, at: int) -> Ends:
     """Return the first id of a finer cell and its pixels, the last id and its pixels; `at` numbers it where mixed."""
     if finer_id != MIXED:
@@ -250,7 +246,7 @@ def _ends(fine: Finer, finer_id: np.uint8, at: int) -> Ends:
     return np.uint32(fine.ids[start]), fine.counts[start], np.uint32(fine.ids[last]), fine.counts[last]
 
 
-@compiled
+@inlined
 def _pixels_of(class_id: np.uint32, first: Ends, second: Ends, third: Ends, fourth: Ends) -> np.uint32:
     """Return the pixels of an id among the ends of four finer cells."""
     pixels = np.uint32(0)
@@ -259,7 +255,7 @@ def _pixels_of(class_id: np.uint32, first: Ends, second: Ends, third: Ends, four
     return pixels
 
 
-@compiled
+@inlined
 def _merge_cell(
     fine: Finer,
     factor: int,
@@ -295,7 +291,7 @@ def _merge_cell(
     return end
 
 
-@compiled
+@inlined
 def _tally(
     class_id: np.uint8, pixels: np.uint32, tally: NDArray[np.uint32], ids: NDArray[np.uint8], start: int, end: int
 ) -> int:

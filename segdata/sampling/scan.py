@@ -30,8 +30,9 @@ class TileEntries:
     pixels : ndarray of uint32, shape (E,)
         Pixels of the class in the tile.
     points : ndarray of uint16, shape (E, 4, 2)
-        (row, column) of pixels of the class, far from each other; the first lies where the class is widest. A class
-        that fits into one 32nd of the tile's height and a quarter of its width has the same point four times.
+        (row, column) of pixels of the class, far from each other; the first lies where the class is widest, going by
+        the first row of each 32nd of the tile's height and by what begins below it. A class that fits into one 32nd
+        of the tile's height and a quarter of its width has the same point four times.
     centroids : ndarray of uint16, shape (E, 2)
         Centre of mass, rounded down; it may lie on another class.
     """
@@ -135,7 +136,7 @@ class _UnknownId:
 class _Scan:
     """What is known of an image of T tiles and K classes after some of its rows.
 
-    Slot K of the counts is for ignored pixels, K + 1 for those of unknown ids.
+    Slot K of the totals is for ignored pixels, K + 1 for those of unknown ids.
     """
 
     def __init__(self, size: tuple[int, int], lookup: NDArray[np.int16], num_classes: int, tile: int) -> None:
@@ -145,8 +146,7 @@ class _Scan:
         self._slots = slots.astype(np.uint16)
         self._across = -(-size[1] // tile)
         num_tiles = self._across * -(-size[0] // tile)
-        self._counts = np.zeros((num_tiles, num_classes + 2), np.int64)
-        self._twice_sums = np.zeros((num_tiles, num_classes + 2, 2), np.int64)  # of rows and columns
+        self._totals = np.zeros((num_tiles, num_classes + 2, 3), np.int64)  # pixels, twice the sums of rows and columns
         self._points = np.zeros((num_tiles, num_classes, NUM_POINTS, 2), np.uint16)
         self._best = np.zeros((self._across, STRIPS * COLUMNS, num_classes + 2), np.int64)  # of one row of tiles
         self._num_rows = 0
@@ -169,28 +169,28 @@ class _Scan:
             piece = rows[start : start + self._tile - top % self._tile]
             start += len(piece)
             tiles = slice(top // self._tile * self._across, (top // self._tile + 1) * self._across)
-            counts, sums = self._counts[tiles], self._twice_sums[tiles]
-            scan_rows(piece, margin, top, self._tile, self._slots, counts, sums, self._best)
-            if counts[:, self._num_classes + 1].any():
+            totals = self._totals[tiles]
+            scan_rows(piece, margin, top, self._tile, self._slots, totals, self._best)
+            if totals[:, self._num_classes + 1, 0].any():
                 ids = piece[:, margin:]
                 row, column = (int(places[0]) for places in np.nonzero(self._is_unknown[ids]))
                 self.unknown = _UnknownId(int(ids[row, column]), top + row, column)
                 return
             if (top + len(piece)) % self._tile == 0 or top + len(piece) == self._size[0]:
-                spread_points(self._best, counts, self._points[tiles])
+                spread_points(self._best, self._points[tiles])
 
     def entries(self) -> TileEntries:
         """Return the entries of the whole image."""
-        tiles, classes = np.nonzero(self._counts[:, : self._num_classes])
-        pixels = self._counts[tiles, classes]
+        tiles, classes = np.nonzero(self._totals[:, : self._num_classes, 0])
+        pixels, *twice_sums = self._totals[tiles, classes].T
         return TileEntries(
             size=self._size,
-            ignored=int(self._counts[:, self._num_classes].sum()),
+            ignored=int(self._totals[:, self._num_classes, 0].sum()),
             classes=classes.astype(np.uint8),
             tiles=tiles.astype(np.uint16),
             pixels=pixels.astype(np.uint32),
             points=self._points[tiles, classes],
-            centroids=(self._twice_sums[tiles, classes] // (2 * pixels[:, np.newaxis])).astype(np.uint16),
+            centroids=(np.stack(twice_sums, -1) // (2 * pixels[:, np.newaxis])).astype(np.uint16),
         )
 
 

@@ -1,6 +1,8 @@
 """Kernels of the scan: what a row of tiles holds, class by class, and the pixels to centre on.
 
-A label is mostly flat: rows are compared with the row above eight pixels at a time, runs are followed eight at a time.
+A label is mostly flat, so only what differs from the row above is looked at: a pixel that does moves as many pixels
+from class to class as there are rows left. Rows are compared in wide words, and pixels eight at a time. Words are
+numbered without a sign: with one, Numba allows for negative indices and compares one word at a time.
 """
 
 import numpy as np
@@ -11,7 +13,12 @@ from segdata.compiled import compiled
 NUM_POINTS = 4
 STRIPS, COLUMNS = 32, 4  # a tile is looked at in 32 x 4 cells, each offering one point of each class
 _PLACES = (1 << 32) - 1  # row and column of a pixel, 16 bits each
-_EIGHT = np.uint64(0x0101010101010101)
+_WORDS_AT_ONCE = 32
+# On words of eight pixels: times the first, a byte is that byte eight times, and bytes of 0 and 1 have their sum in the
+# last byte; the second numbers the bytes; the third holds all bits of each byte but the highest.
+_EIGHT, _NUMBERS = np.uint64(0x0101010101010101), np.uint64(0x0706050403020100)
+_LOW_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
+_BYTE, _LAST_BYTE, _HIGH_BIT = np.uint64(255), np.uint64(56), np.uint64(7)
 # The byte of the lowest set bit, by de Bruijn's sequence: all 64 windows of six bits of this number differ.
 _DE_BRUIJN, _TOP_SIX = np.uint64(0x03F79D71B4CB0A89), np.uint64(58)
 _BYTE_OF_BIT = np.zeros(64, np.int64)
@@ -26,89 +33,101 @@ def scan_rows(
     top: int,
     tile: int,
     slots: NDArray[np.uint16],
-    counts: NDArray[np.int64],
-    twice_sums: NDArray[np.int64],
+    totals: NDArray[np.int64],
     best: NDArray[np.int64],
 ) -> None:
     """Scan rows of one row of tiles, of which the first is row `top` of the image and of a strip.
 
-    A cell's rows that are as the row above are scanned once and counted often.
+    Parameters
+    ----------
+    rows : ndarray of uint8, shape (n, margin + W)
+    slots : ndarray of uint16, shape (256,)
+        Which slot of the totals each id has.
+    totals : ndarray of int64, shape (T, slots, 3)
+        Added to: the pixels of each slot in each tile, and twice the sums of their rows and columns.
+    best : ndarray of int64, shape (T, STRIPS * COLUMNS, slots)
+        Filled in: the pixel that each cell of a tile offers for each slot it holds, as `_add_runs` packs it.
     """
     width = rows.shape[1] - margin
-    whole = width // 8 * 8
-    strip, step = -(-tile // STRIPS), -(-tile // (8 * COLUMNS)) * 8
-    firsts = np.zeros((counts.shape[0], COLUMNS), np.int64)
-    for row in range(1, rows.shape[0] + 1):
-        above, here = rows[row - 1, margin:], rows[min(row, rows.shape[0] - 1), margin:]
-        above_words, words = above[:whole].view(np.uint64), here[:whole].view(np.uint64)
-        tails_differ = False
-        for at in range(whole, width):
-            tails_differ |= above[at] != here[at]
-        ends = row == rows.shape[0] or (top + row) % tile % strip == 0
-        first_cell = (top + row - 1) % tile // strip * COLUMNS
-        for number in range(counts.shape[0]):
-            for column in range(COLUMNS):
-                start = number * tile + column * step
-                end = min(start + step, (number + 1) * tile, width)
-                if start >= end:
-                    break
-                if (
-                    not ends
-                    and not (tails_differ and end > whole)
-                    and _same(above_words[start >> 3 : end >> 3], words[start >> 3 : end >> 3])
-                ):
-                    continue
-                span = (top + firsts[number, column], top + row, start, end)
-                _add_runs(
-                    above,
-                    above_words,
-                    span,
-                    slots,
-                    counts[number],
-                    twice_sums[number],
-                    best[number, first_cell + column],
-                )
-                firsts[number, column] = row
+    strip = -(-tile // STRIPS)
+    cells = _cells_of_words(width, tile)
+    changed = np.empty(cells.size, np.uint64)
+    latest = np.zeros((totals.shape[0] * COLUMNS, totals.shape[1]), np.int64)
+    for first in range(0, rows.shape[0], strip):
+        last = min(first + strip, rows.shape[0])
+        first_cell = (top + first) % tile // strip * COLUMNS
+        piece = rows[first:last]
+        _add_row(piece[0, margin:], (top + first, top + last), tile, slots, totals, best, first_cell)
+        _add_changes(piece, margin, top + first, cells, changed, slots, totals, latest)
+        _offer_latest(piece, margin, top + first, tile, latest, best, first_cell)
 
 
 @compiled
-def _same(above: NDArray[np.uint64], here: NDArray[np.uint64]) -> bool:
-    """Tell whether a piece of a row is the same as the piece above it."""
-    different = np.uint64(0)
-    for word in range(here.size):
-        different |= here[word] ^ above[word]
-    return bool(different == 0)
+def _cells_of_words(width: int, tile: int) -> NDArray[np.int64]:
+    """Return for each eight pixels of a row the column of cells that they lie in, `COLUMNS` to a tile."""
+    step = _cell_width(tile)
+    cells = np.empty(-(-width // 8), np.int64)
+    for word in range(cells.size):
+        cells[word] = 8 * word // tile * COLUMNS + 8 * word % tile // step
+    return cells
+
+
+@compiled
+def _cell_width(tile: int) -> int:
+    return -(-tile // (8 * COLUMNS)) * 8
+
+
+@compiled
+def _add_row(
+    row: NDArray[np.uint8],
+    span: tuple[int, int],
+    tile: int,
+    slots: NDArray[np.uint16],
+    totals: NDArray[np.int64],
+    best: NDArray[np.int64],
+    first_cell: int,
+) -> None:
+    """Add a row as if all of the rows of a span were like it."""
+    words, step = row[: row.size // 8 * 8].view(np.uint64), _cell_width(tile)
+    for number in range(totals.shape[0]):
+        for column in range(COLUMNS):
+            left = number * tile + column * step
+            right = min(left + step, (number + 1) * tile, row.size)
+            if left < right:
+                _add_runs(row, words, (left, right), span, slots, totals[number], best[number, first_cell + column])
 
 
 @compiled
 def _add_runs(
     row: NDArray[np.uint8],
     words: NDArray[np.uint64],
-    span: tuple[int, int, int, int],
+    columns: tuple[int, int],
+    span: tuple[int, int],
     slots: NDArray[np.uint16],
-    counts: NDArray[np.int64],
-    twice_sums: NDArray[np.int64],
+    totals: NDArray[np.int64],
     best: NDArray[np.int64],
 ) -> None:
-    """Add the runs of equal rows ``first .. last - 1`` to the counts and to twice the sums; keep the longest run.
+    """Add the runs of some columns to the totals, once for each row of a span; keep the longest run of each slot.
 
     `best` packs length and middle of a run into one number, ``length << 32 | (2**32 - 1 - (row << 16 | column))``, so
     that the longest, and among equals the first, is the largest.
     """
-    first, last, left, right = span
-    times, middle_row = last - first, (first + last) // 2
-    at = left
-    while at < right:
-        value = row[at]
-        after = _run_end(row, words, at, right)
-        slot, length = slots[value], after - at
-        pixels, both_ends = length * times, at + after - 1
-        counts[slot] += pixels
-        twice_sums[slot, 0] += pixels * (first + last - 1)
-        twice_sums[slot, 1] += pixels * both_ends
-        packed = (length << 32) | (_PLACES - (middle_row << 16 | both_ends // 2))
-        best[slot] = max(best[slot], packed)
+    first, last = span
+    at = columns[0]
+    while at < columns[1]:
+        after = _run_end(row, words, at, columns[1])
+        slot = slots[row[at]]
+        pixels = (after - at) * (last - first)
+        totals[slot, 0] += pixels
+        totals[slot, 1] += pixels * (first + last - 1)
+        totals[slot, 2] += pixels * (at + after - 1)
+        best[slot] = max(best[slot], _packed(first, at, after))
         at = after
+
+
+@compiled
+def _packed(row: int, start: int, end: int) -> int:
+    return ((end - start) << 32) | (_PLACES - (row << 16 | (start + end - 1) // 2))
 
 
 @compiled
@@ -127,8 +146,7 @@ def _run_end(row: NDArray[np.uint8], words: NDArray[np.uint64], at: int, end: in
                 break
             different = words[word] ^ eight
         if different:
-            lowest = different & (~different + np.uint64(1))
-            return int(min(end, (word << 3) + _BYTE_OF_BIT[(lowest * _DE_BRUIJN) >> _TOP_SIX]))
+            return int(min(end, (word << 3) + _BYTE_OF_BIT[_lowest_bit(different)]))
         at = word << 3
     while at < end and row[at] == value:
         at += 1
@@ -136,7 +154,134 @@ def _run_end(row: NDArray[np.uint8], words: NDArray[np.uint64], at: int, end: in
 
 
 @compiled
-def spread_points(best: NDArray[np.int64], counts: NDArray[np.int64], points: NDArray[np.uint16]) -> None:
+def _add_changes(
+    rows: NDArray[np.uint8],
+    margin: int,
+    top: int,
+    cells: NDArray[np.int64],
+    changed: NDArray[np.uint64],
+    slots: NDArray[np.uint16],
+    totals: NDArray[np.int64],
+    latest: NDArray[np.int64],
+) -> None:
+    """Move the pixels that differ from those above from slot to slot, in their own row and all below it.
+
+    `latest` gets the place of the last change to each slot in each column of cells, as ``row << 16 | column``.
+    """
+    bottom, end = top + rows.shape[0], (rows.shape[1] - margin) // 8 * 8
+    here = rows[0, margin:]
+    words = here[:end].view(np.uint64)
+    for row in range(1, rows.shape[0]):
+        above, above_words, here = here, words, rows[row, margin:]
+        words = here[:end].view(np.uint64)
+        span = (top + row, bottom)
+        for at in range(_find_changes(above_words, words, changed)):
+            word = changed[at]
+            old_pixels, new_pixels = above_words[word], words[word]
+            start, cell = np.int64(word) * 8, cells[word]
+            left = _ones_where_set(old_pixels ^ new_pixels)
+            while left:  # most often once: all differ alike
+                byte = _BYTE_OF_BIT[_lowest_bit(left)]
+                shift = np.uint64(byte * 8)
+                old, new = (old_pixels >> shift) & _BYTE, (new_pixels >> shift) & _BYTE
+                alike = left & ~_ones_where_set((old_pixels ^ (old * _EIGHT)) | (new_pixels ^ (new * _EIGHT)))
+                num = np.int64((alike * _EIGHT) >> _LAST_BYTE)
+                sum_of_bytes = np.int64(((alike * _BYTE & _NUMBERS) * _EIGHT) >> _LAST_BYTE)
+                _move(totals, cell // COLUMNS, slots[old], slots[new], span, num, num * start + sum_of_bytes)
+                latest[cell, slots[new]] = span[0] << 16 | (start + byte)
+                left ^= alike
+        for column in range(end, here.size):
+            if above[column] != here[column]:
+                cell, new_slot = cells[column // 8], slots[here[column]]
+                _move(totals, cell // COLUMNS, slots[above[column]], new_slot, span, 1, column)
+                latest[cell, new_slot] = span[0] << 16 | column
+
+
+@compiled
+def _find_changes(above: NDArray[np.uint64], here: NDArray[np.uint64], changed: NDArray[np.uint64]) -> int:
+    """Write down which words of a row differ from those above; return how many do.
+
+    Where any of several does, all are written down and only the wanted ones counted: there is no branch to guess wrong.
+    """
+    num, size, step = np.uint64(0), np.uint64(here.size), np.uint64(_WORDS_AT_ONCE)
+    for first in range(np.uint64(0), size, step):
+        last = min(first + step, size)
+        different = np.uint64(0)
+        for word in range(first, last):
+            different |= here[word] ^ above[word]
+        if different:
+            for word in range(first, last):
+                changed[num] = word
+                num += np.uint64(here[word] != above[word])
+    return int(np.int64(num))
+
+
+@compiled
+def _move(
+    totals: NDArray[np.int64],
+    tile: int,
+    old: np.uint16,
+    new: np.uint16,
+    span: tuple[int, int],
+    num: int | np.int64,
+    sum_of_columns: int | np.int64,
+) -> None:
+    """Move some pixels of each row of a span from one slot to another."""
+    first, last = span
+    pixels, twice_columns = num * (last - first), 2 * sum_of_columns * (last - first)
+    twice_rows = pixels * (first + last - 1)
+    totals[tile, new, 0] += pixels
+    totals[tile, new, 1] += twice_rows
+    totals[tile, new, 2] += twice_columns
+    totals[tile, old, 0] -= pixels
+    totals[tile, old, 1] -= twice_rows
+    totals[tile, old, 2] -= twice_columns
+
+
+@compiled
+def _offer_latest(
+    rows: NDArray[np.uint8],
+    margin: int,
+    top: int,
+    tile: int,
+    latest: NDArray[np.int64],
+    best: NDArray[np.int64],
+    first_cell: int,
+) -> None:
+    """Let a cell offer pixels of what its first row does not hold, and so came by a change; forget the changes."""
+    step = _cell_width(tile)
+    for cell in range(latest.shape[0]):
+        number, column = cell // COLUMNS, cell % COLUMNS
+        for slot in range(latest.shape[1]):
+            place = latest[cell, slot]
+            if place == 0:
+                continue
+            latest[cell, slot] = 0
+            if best[number, first_cell + column, slot] == 0:
+                row = rows[(place >> 16) - top, margin:]
+                left = number * tile + column * step
+                right = min(left + step, (number + 1) * tile, row.size)
+                start = end = place & 0xFFFF
+                while start > left and row[start - 1] == row[end]:
+                    start -= 1
+                end = _run_end(row, row[: row.size // 8 * 8].view(np.uint64), end, right)
+                best[number, first_cell + column, slot] = _packed(place >> 16, start, end)
+
+
+@compiled
+def _ones_where_set(word: np.uint64) -> np.uint64:
+    """Return a word with 1 in each byte in which the given one is not 0."""
+    return ((((word & _LOW_BITS) + _LOW_BITS) | word) >> _HIGH_BIT) & _EIGHT
+
+
+@compiled
+def _lowest_bit(word: np.uint64) -> np.uint64:
+    """Return the index into `_BYTE_OF_BIT` of the lowest set bit of a word."""
+    return ((word & (~word + np.uint64(1))) * _DE_BRUIJN) >> _TOP_SIX
+
+
+@compiled
+def spread_points(best: NDArray[np.int64], points: NDArray[np.uint16]) -> None:
     """Choose the points of a row of tiles from the longest runs of their cells, and forget those.
 
     The first is the middle of the longest run, then each time the farthest one left.
@@ -149,8 +294,6 @@ def spread_points(best: NDArray[np.int64], counts: NDArray[np.int64], points: ND
     )
     for tile in range(points.shape[0]):
         for class_id in range(points.shape[1]):
-            if counts[tile, class_id] == 0:
-                continue
             num, chosen, longest = 0, 0, np.int64(0)
             for cell in range(num_cells):
                 packed = best[tile, cell, class_id]
@@ -160,6 +303,8 @@ def spread_points(best: NDArray[np.int64], counts: NDArray[np.int64], points: ND
                     if packed > longest:
                         chosen, longest = num, packed
                     num += 1
+            if num == 0:
+                continue
             for number in range(NUM_POINTS):
                 row, column = rows[chosen], columns[chosen]
                 points[tile, class_id, number, 0], points[tile, class_id, number, 1] = row, column

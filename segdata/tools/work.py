@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -95,12 +96,15 @@ class BatchSettings:
         return self.jobs
 
 
+LARGEST_KEPT = 31 << 20  # glibc learns from blocks of up to 32 MiB, its own head included
+
 ItemType = TypeVar("ItemType", bound=Item)
 Work = Callable[[ItemType], Outcome]
 
 
 def work_on(work: Work[ItemType], item: ItemType) -> Outcome:
     """Call `work` for one item and turn what it raises into an outcome of one line."""
+    keep_freed_memory()
     try:
         return work(item)
     except SegdataError as error:
@@ -112,6 +116,17 @@ def work_on(work: Work[ItemType], item: ItemType) -> Outcome:
     except Exception as error:
         message = f"{item.key}: {_explain_fault(error)}"
     return Outcome(key=item.key, status="error", message=_one_line(message))
+
+
+@cache
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees for the next file, rather than fetch it anew each time.
+
+    glibc gives free memory at the end of its heap back to the system once there is more than twice the largest block
+    that was ever freed. The buffers of a file are just too small to teach it: each would come back as pages that the
+    system must clear, which takes a fifth of the time of a conversion. One large block, freed untouched, does.
+    """
+    bytes(LARGEST_KEPT)
 
 
 def work_on_chunk(work: Work[ItemType], chunk: Sequence[ItemType], fail_fast: bool) -> list[Outcome]:
