@@ -3,6 +3,7 @@
 Below the runners, so that they and what starts them (`segdata.tools.batch`) speak of the same things.
 """
 
+import contextlib
 import os
 import sys
 import traceback
@@ -126,7 +127,8 @@ def keep_freed_memory() -> None:
     that was ever freed. The buffers of a file are just too small to teach it: each would come back as pages that the
     system must clear, which takes a fifth of the time of a conversion. One large block, freed untouched, does.
     """
-    bytes(LARGEST_KEPT)
+    with contextlib.suppress(MemoryError):  # there is too little to keep any
+        bytes(LARGEST_KEPT)
 
 
 def work_on_chunk(work: Work[ItemType], chunk: Sequence[ItemType], fail_fast: bool) -> list[Outcome]:

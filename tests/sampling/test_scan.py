@@ -15,7 +15,7 @@ IDENTITY = np.arange(256, dtype=np.int16)
 @st.composite
 def labels(draw):
     """Return a label of 4 classes and ignored pixels: noise, or large pieces with some noise."""
-    height, width = draw(st.integers(1, 70)), draw(st.integers(1, 70))
+    height, width = draw(st.integers(1, 70)), draw(st.integers(1, draw(st.sampled_from([70, 600]))))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     ids = rng.choice(np.array([0, 1, 2, 3, 255], np.uint8), (height, width))
     if draw(st.booleans()):
@@ -70,6 +70,14 @@ def test_points_lie_far_from_each_other():
         ids[row, column] = 0
     points = scan_label(ids, IDENTITY, 1, tile=64).points[0]
     assert sorted(map(tuple, points.tolist())) == [(0, 0), (0, 63), (63, 0), (63, 63)]
+
+
+def test_what_begins_and_ends_within_a_strip_has_points_in_its_middle():
+    ids = np.full((1024, 1024), 255, np.uint8)
+    ids[41:50, 100:121] = 0  # rows 32 and 64 do not meet it, nor it the first of its columns of cells
+    ids[41:50, 700:721] = 0
+    points = scan_label(ids, IDENTITY, 1).points[0]
+    assert {tuple(point) for point in points.tolist()} == {(41, 110), (41, 710)}
 
 
 def test_the_first_point_lies_where_the_class_is_widest():
