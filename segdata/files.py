@@ -6,12 +6,13 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from segdata.errors import SettingsError, StoreError
 
@@ -32,6 +33,7 @@ WAYS_OUT = {
     errno.ELOOP: "Its symbolic links go round in a circle. Mend or remove them.",
     errno.ENAMETOOLONG: "Choose a shorter name or DST.",
     errno.EXDEV: "A hard link cannot reach another disk. Link symbolically, or copy.",
+    errno.ENXIO: "A pipe, socket or device stands where a file belongs. Move it away.",
     errno.EMFILE: "Raise the number of open files (ulimit -n), or use fewer --jobs.",
 }
 
@@ -52,6 +54,28 @@ def explain_os_error(error: OSError, what: str, path: Path | str | None = None) 
     reason = error.strerror or str(error) or type(error).__name__
     way_out = WAYS_OUT.get(error.errno or 0, "Run the same command again; if it stays, check the disk.")
     return f"{where if where is not None else 'a file'}: {what}: {reason}. {way_out}"
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read its bytes, but only a regular one: a pipe in a data set's folder may never come to an end.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened or is something else than a regular file, links followed.
+    """
+    # A pipe that nobody writes to is waited for in opening it, unless that is not to block.
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.ENXIO, "Not a regular file", str(path))
+    return file
+
+
+def read_regular(path: Path, limit: int = -1) -> bytes:
+    """Return the bytes of a regular file, `limit` of them at most where it is not negative; see `open_regular`."""
+    with open_regular(path) as file:
+        return file.read(limit)
 
 
 def digest_of_bytes(data: bytes) -> str:

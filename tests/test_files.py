@@ -1,6 +1,7 @@
 """Files are written whole or not at all; what cannot be done is said with the file and the way out."""
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from segdata.files import (
     link_atomic,
     only_run_in,
     place_atomic,
+    read_regular,
     refuse_same_folder,
     refuse_shared_targets,
     sweep_temporaries,
@@ -158,3 +160,15 @@ def test_a_folder_is_held_by_one_run_or_shared_by_several(tmp_path: Path) -> Non
         assert names(tmp_path) == []
     with only_run_in(tmp_path):
         assert names(tmp_path) == []
+
+
+def test_only_a_regular_file_is_read_from_a_folder(tmp_path):
+    (tmp_path / "file").write_bytes(b"12345")
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    assert read_regular(tmp_path / "link") == b"12345"
+    assert read_regular(tmp_path / "file", 2) == b"12"
+    with pytest.raises(OSError, match="Not a regular file"):
+        read_regular(tmp_path / "pipe")
+    with pytest.raises(IsADirectoryError):
+        read_regular(tmp_path)

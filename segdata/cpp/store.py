@@ -18,6 +18,7 @@ from segdata.cpp.npz import Member, read_array, split_npz, write_npz
 from segdata.cpp.sparse import SparseCounts, find_mixed
 from segdata.cpp.targets import CPPTargets, check_scales, held_scales
 from segdata.errors import StoreError
+from segdata.files import read_regular
 
 __all__ = [
     "CPPTargets",
@@ -103,8 +104,7 @@ def load_cpp(path: str | Path) -> CPPTargets:
 def read_cpp_bytes(path: Path) -> bytes:
     """Return the bytes of a target file, or raise a `StoreError` that says why they cannot be had."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
+        data = read_regular(path, MAX_FILE + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise StoreError(f"{path}: cannot be read ({reason}). Expected a file that precompute-cpp wrote.") from error

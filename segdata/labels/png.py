@@ -15,6 +15,7 @@ from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
 from segdata.errors import LabelError
+from segdata.files import read_regular
 from segdata.labels.png_chunks import MAX_PIXELS, PngHeader, PngParts, join_png, split_png
 from segdata.labels.png_filters import RowMapper, RowRestorer, undo_filters
 
@@ -51,7 +52,7 @@ def read_label(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of a file, or raise a `LabelError` that says why they cannot be had."""
     try:
-        return Path(path).read_bytes()
+        return read_regular(Path(path))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise LabelError(f"{path}: cannot be read ({reason}). Expected a readable PNG label image.") from error

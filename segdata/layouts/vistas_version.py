@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdata.errors import LabelError, LayoutError, MappingError
+from segdata.files import open_regular, read_regular
 from segdata.labels.classes import IGNORE_ID, ClassTable, LabelClass
 
 Version = Literal["v1.2", "v2.0"]
@@ -135,7 +136,7 @@ def refuse_other_version(version: Version, *, where: str, palette: bytes | None,
 def read_palette(path: Path) -> bytes | None:
     """Return the palette of a PNG without decoding it, None if it has none or cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if file.read(8) != _PNG_START:
                 return None
             while (head := file.read(8)) and head[4:] not in (b"PLTE", b"IDAT", b"IEND"):
@@ -147,8 +148,7 @@ def read_palette(path: Path) -> bytes | None:
 
 def _labels(path: Path) -> list[Any]:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_CONFIG_BYTES + 1)
+        data = read_regular(path, _MAX_CONFIG_BYTES + 1)
     except OSError as error:
         raise LayoutError(f"{path}: cannot be read ({error.strerror}). Give a readable config.json.") from None
     if len(data) > _MAX_CONFIG_BYTES:

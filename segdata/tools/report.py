@@ -28,7 +28,7 @@ from typing import Any
 
 from segdata import __version__
 from segdata.errors import SettingsError, StoreError
-from segdata.files import explain_os_error, only_run_in, sweep_temporaries, write_atomic
+from segdata.files import explain_os_error, only_run_in, read_regular, sweep_temporaries, write_atomic
 from segdata.tools.batch import BatchSettings, Outcome
 
 REPORT_FORMAT = 1
@@ -139,7 +139,7 @@ def read_report(path: Path) -> dict[str, Any] | None:
         If it cannot be read or is no report.
     """
     try:
-        report = json.loads(path.read_bytes())
+        report = json.loads(read_regular(path))
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -15,6 +15,7 @@ import numpy as np
 from segdata.cpp.sparse import SparseCounts
 from segdata.cpp.store import check_cpp, decode_cpp, read_cpp_bytes
 from segdata.errors import MappingError, SettingsError, StoreError
+from segdata.files import read_regular
 from segdata.labels.classes import ClassTable
 from segdata.labels.mapping import LabelMapping
 from segdata.labels.png import decode_label, read_bytes
@@ -120,8 +121,7 @@ class LabelChecker(Checker):
 
     def is_ours(self, path: Path) -> bool:
         """Look for our text."""
-        with path.open("rb") as file:
-            return b"tEXt" + TEXT_KEYWORD.encode() + b"\0" in file.read(FIRST_BYTES)
+        return b"tEXt" + TEXT_KEYWORD.encode() + b"\0" in read_regular(path, FIRST_BYTES)
 
     @cached_property
     def _convert_settings(self) -> ConvertSettings:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segdata.errors import LabelError
+from segdata.files import read_regular
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """Endings of file names that are taken for pictures."""
@@ -35,7 +36,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         If the file cannot be read, is damaged, or is no picture.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_regular(Path(path))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise LabelError(f"{path}: cannot be read ({reason}). Expected a readable picture.") from error

@@ -91,6 +91,12 @@ def test_a_folder_named_like_a_label(segdata: Segdata, command: BatchCommand, so
     check_one_error(segdata, command, source, destination, "irectory")
 
 
+def test_a_pipe_named_like_a_label(segdata: Segdata, command: BatchCommand, source: Path, destination: Path) -> None:
+    command.write_source(source, make_labels(3))
+    os.mkfifo(command.label(source, "bad"))  # nobody ever writes to it
+    check_one_error(segdata, command, source, destination, "Not a regular file")
+
+
 def test_a_label_without_the_right_to_read_it(
     segdata: Segdata, command: BatchCommand, source: Path, destination: Path
 ) -> None:
