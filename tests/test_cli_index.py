@@ -78,6 +78,58 @@ def test_a_shard_says_how_to_go_on(labels, tmp_path):
     assert "2 already there" in invoke(labels, "-o", tmp_path / "x.npz").stdout
 
 
+def test_shards_over_an_index_that_is_there_say_a_way_on_that_works(labels, tmp_path):
+    invoke(labels, "-o", tmp_path / "x.npz")
+    (labels / "a.png").write_bytes(encode_label(LABEL[:2]))
+    results = [invoke(labels, "-o", tmp_path / "x.npz", "--shard", f"{part}/2", "--overwrite") for part in (1, 2)]
+    assert "run it again without --shard, with --overwrite." in results[0].stderr
+    assert "2 already there" in invoke(labels, "-o", tmp_path / "x.npz", "--overwrite").stdout
+    assert ClassIndex.load(tmp_path / "x.npz").num_images == 2
+
+
+def test_labels_without_a_picture_are_counted_where_others_have_one(labels, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    assert "no picture" not in invoke(labels, "-o", tmp_path / "x.npz").stderr
+    (tmp_path / "pictures" / "a.jpg").write_bytes(b"")
+    result = invoke(labels, "-o", tmp_path / "x.npz", "--pictures", tmp_path / "pictures")
+    assert f"1 of 2 labels have no picture, first {labels / 'b.png'}\n" in result.stderr
+    assert result.stdout.endswith("2 files: 1 done, 1 already there\n")
+
+
+def test_the_way_out_comes_after_the_errors(labels, tmp_path):
+    (labels / "b.png").write_bytes(b"no png")
+    lines = invoke(labels, "-o", tmp_path / "x.npz").stderr.splitlines()
+    assert lines[-2].startswith(f"error: {labels / 'b.png'}")
+    assert lines[-1].endswith("Mend or remove the files above and run it again: what is done is kept.")
+
+
+def test_of_many_errors_the_first_are_printed_and_json_lists_all(labels, tmp_path):
+    for number in range(23):
+        (labels / f"{number:02}.png").write_bytes(b"no png")
+    result = invoke(labels, "-o", tmp_path / "x.npz")
+    assert result.exit_code == 1
+    assert sum(line.startswith("error: ") for line in result.stderr.splitlines()) == 20
+    assert "and 3 more; --json lists all\n" in result.stderr
+    assert result.stdout == "25 files: 2 done, 23 with an error\n"
+    told = json.loads(invoke(labels, "-o", tmp_path / "x.npz", "--json").stdout)
+    assert (len(told["errors"]), told["counts"]["error"]) == (23, 23)
+
+
+def test_show_works_without_the_labels(labels, tmp_path):
+    invoke(labels, "-o", tmp_path / "x.npz")
+    labels.rename(tmp_path / "elsewhere")
+    shown = invoke("--show", tmp_path / "x.npz")
+    assert shown.exit_code == 0, shown.output
+    assert "2 images in tiles of 1024" in shown.stdout
+    assert shown.stderr == f"{tmp_path / 'x.npz'}: its labels are not in {labels}. Not compared with them.\n"
+
+
+def test_show_of_a_picture_says_that_it_is_no_index(labels):
+    result = invoke("--show", labels / "a.png")
+    assert result.exit_code == 1
+    assert "a.png: is no class index. Expected a file that `segdata index` wrote." in str(result.exception)
+
+
 def test_a_bad_label_is_one_line_and_exit_code_one(labels, tmp_path):
     (labels / "b.png").write_bytes(b"no png")
     result = invoke(labels, "-o", tmp_path / "x.npz")

@@ -3,16 +3,20 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from segdata.commands.options import batch_options, conclude, printable, say
+from segdata.commands.options import STATUSES, batch_options, conclude, printable, say
 
 if TYPE_CHECKING:
-    from segdata.tools.batch import BatchSettings
+    from segdata.tools.batch import BatchSettings, Outcome
+    from segdata.tools.index import IndexPlan
+
+MOST_ERRORS = 20  # lines of errors on the terminal
 
 
 @click.command("index", context_settings={"help_option_names": ["-h", "--help"]})
@@ -73,17 +77,42 @@ def command(
     chosen = output or source.with_name(f"{source.name}.index.npz")
     plan = plan_index(source, Path(os.path.abspath(chosen)), **settings)  # noqa: PTH100
     say(f"{len(plan.items)} {plan.settings.kind} of {plan.settings.encoding} to {plan.output}")
+    _tell_lacking_pictures(plan)
+    before = plan.output.exists()
     outcomes, index = run_index(plan, batch)
     result: dict[str, Any] = {"output": str(plan.output)}
     if index is not None:
         result["index"] = summarise_index(index)
         if not as_json:
             click.echo(printable(format_index(result["index"])))
-    elif any(outcome.status == "error" for outcome in outcomes):
+    code = _conclude(outcomes, as_json=as_json, result=result)
+    if code:
         say(f"{plan.output}: not written. Mend or remove the files above and run it again: what is done is kept.")
-    elif batch.shard[1] > 1:
-        say(f"{plan.output}: not written yet. When all shards are done, run it again without --shard.")
-    sys.exit(conclude(outcomes, as_json=as_json, result=result))
+    elif index is None and batch.shard[1] > 1:
+        how = "without --shard, with --overwrite" if before or batch.overwrite else "without --shard"
+        say(f"{plan.output}: not written yet. When all shards are done, run it again {how}.")
+    sys.exit(code)
+
+
+def _tell_lacking_pictures(plan: "IndexPlan") -> None:
+    """Say how many labels have no picture, where others have one: these cannot be trained on."""
+    lacking = [item for item in plan.items if not item.picture]
+    if 0 < len(lacking) < len(plan.items):
+        say(f"{len(lacking)} of {len(plan.items)} {plan.settings.kind} have no picture, first {lacking[0].path}")
+
+
+def _conclude(outcomes: "Sequence[Outcome]", *, as_json: bool, result: Mapping[str, Any]) -> int:
+    """Print how it ended as all batch commands do, but of many errors only the first: they may have one cause."""
+    errors = [outcome for outcome in outcomes if outcome.status == "error"]
+    if as_json or len(errors) <= MOST_ERRORS:
+        return conclude(outcomes, as_json=as_json, result=result)
+    for outcome in errors[:MOST_ERRORS]:
+        say(f"error: {outcome.message}")
+    say(f"and {len(errors) - MOST_ERRORS} more; --json lists all")
+    counts = Counter(outcome.status for outcome in outcomes)
+    told = [f"{counts[status]} {words}" for status, words in STATUSES.items() if counts[status]]  # type: ignore[index]
+    click.echo(f"{len(outcomes)} files: {', '.join(told)}")
+    return 1
 
 
 def format_index(summary: Mapping[str, Any]) -> str:
@@ -104,5 +133,10 @@ def _show(path: Path, as_json: bool) -> None:
     from segdata.sampling.index import ClassIndex
     from segdata.sampling.summary import summarise_index
 
-    summary = summarise_index(ClassIndex.load(path))
+    index = ClassIndex.load(path, check=False)
+    if index.has_labels():
+        index.refuse_stale()
+    else:
+        say(f"{path}: its labels are not in {index.root}. Not compared with them.")
+    summary = summarise_index(index)
     click.echo(json.dumps(summary, sort_keys=True) if as_json else printable(format_index(summary)))

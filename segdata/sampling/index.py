@@ -4,44 +4,60 @@ An *entry* is one class in one tile of one image. Entries are stored class by cl
 slice and the sampler needs no table of its own. docs/sampling.md describes the file field by field.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segdata.errors import StoreError
-from segdata.sampling.mapped_npz import Array, check_npz, digest_arrays, encode_npz, map_npz
+from segdata.files import read_regular
+from segdata.sampling.mapped_npz import REDO, Array, check_npz, digest_arrays, encode_npz, map_npz
 
-FORMAT = 1
-_ARRAYS: dict[str, str] = {
-    "lookup": "<i2",
-    "image_sizes": "<i4",
-    "image_ignored": "<i8",
-    "label_names": "|u1",
-    "label_ends": "<i8",
-    "picture_names": "|u1",
-    "picture_ends": "<i8",
-    "confidence_names": "|u1",
-    "confidence_ends": "<i8",
-    "label_bytes": "<i8",
-    "label_times": "<i8",
-    "label_digests": "|u1",
-    "class_starts": "<i8",
-    "entry_images": "<u4",
-    "entry_tiles": "<u2",
-    "entry_pixels": "<u4",
-    "entry_points": "<u2",
-    "entry_centroids": "<u2",
+FORMAT = 2
+# Type and shape of each array. A letter is a length: N images, E entries, K one more than there are classes.
+_ARRAYS: dict[str, tuple[str, tuple[int | str, ...]]] = {
+    "lookup": ("<i2", (256,)),
+    "image_sizes": ("<i4", ("N", 2)),
+    "image_ignored": ("<i8", ("N",)),
+    "label_names": ("|u1", ("L",)),
+    "label_ends": ("<i8", ("N",)),
+    "picture_names": ("|u1", ("P",)),
+    "picture_ends": ("<i8", ("N",)),
+    "confidence_names": ("|u1", ("C",)),
+    "confidence_ends": ("<i8", ("N",)),
+    "label_bytes": ("<i8", ("N",)),
+    "label_times": ("<i8", ("N",)),
+    "label_digests": ("|u1", ("N", 16)),
+    "confidence_bytes": ("<i8", ("N",)),
+    "confidence_times": ("<i8", ("N",)),
+    "confidence_digests": ("|u1", ("N", 16)),
+    "class_starts": ("<i8", ("K",)),
+    "entry_images": ("<u4", ("E",)),
+    "entry_tiles": ("<u2", ("E",)),
+    "entry_pixels": ("<u4", ("E",)),
+    "entry_points": ("<u2", ("E", 4, 2)),
+    "entry_centroids": ("<u2", ("E", 2)),
 }
-_PER_IMAGE = ("image_sizes", "image_ignored", "label_ends", "picture_ends", "confidence_ends")
-_PER_FILE = ("label_bytes", "label_times", "label_digests")
-_AGAIN = "Run `segdata index --overwrite` to redo it."
+_META: dict[str, type] = {
+    "class_names": list,
+    "class_table": str,
+    "tile": int,
+    "reach": int,
+    "settings": dict,
+    "digest": str,
+    "root": str,
+}
+_CHECKED = ("meta", "lookup", "class_starts")  # small, and a wrong bit in them is a wrong draw everywhere
+
+Kind = Literal["label", "picture", "confidence"]
+_COMPARED: tuple[Kind, ...] = ("label", "confidence")  # what the entries were made from
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,7 @@ class ClassIndex:
     root : Path or None
         Folder that the names of labels and pictures start from.
     path : Path or None
-        The file it was loaded from; another process that is sent the index maps the same file.
+        The file it was loaded from, absolute; another process that is sent the index maps the same file.
     """
 
     head: IndexHead
@@ -96,7 +112,7 @@ class ClassIndex:
 
     @classmethod
     def load(cls, path: str | Path, *, root: str | Path | None = None, check: bool = True) -> "ClassIndex":
-        """Map an index file and refuse it if its labels have changed since.
+        """Map an index file and refuse it if its labels or their confidence images have changed since.
 
         Parameters
         ----------
@@ -105,18 +121,19 @@ class ClassIndex:
         root : str or Path, optional
             Where the labels lie now, if they were moved apart from the index.
         check : bool
-            Compare size and time of every label with those recorded, and the content of those whose time differs.
+            Compare size and time of every such file with those recorded, and the content of those whose time differs.
 
         Raises
         ------
         StoreError
-            If the file is missing, damaged, or stale: a label is gone or has other content.
+            If the file is missing, damaged, or stale: a file is gone or has other content.
         """
         path = Path(path)
-        arrays = map_npz(path)
+        arrays = map_npz(path, checked=_CHECKED)
         meta = _read_meta(arrays, path)
         head = IndexHead(tuple(meta["class_names"]), meta["class_table"], meta["tile"], meta["reach"], meta["settings"])
-        folder = Path(root) if root is not None else Path(os.path.normpath(path.absolute().parent / meta["root"]))
+        path = path.absolute()  # the folder may change before a worker loads it again
+        folder = Path(os.path.normpath(path.parent / meta["root"] if root is None else Path(root).absolute()))
         index = cls(head, meta["digest"], {name: arrays[name] for name in _ARRAYS}, folder, path)
         if check:
             index.refuse_stale()
@@ -164,6 +181,14 @@ class ClassIndex:
         name = self._name("confidence", image)
         return self._below_root(name) if name else None
 
+    def names(self, kind: Kind) -> list[str]:
+        """Return the paths below the root of the files of a kind, by image; empty where an image has none."""
+        return [self._name(kind, image) for image in range(self.num_images)]
+
+    def has_labels(self) -> bool:
+        """Tell whether any of the labels is where the index says: none is where it was brought without its data set."""
+        return any(_is_there(self.label_path(image)) for image in range(self.num_images))
+
     def encode(self, root: str) -> bytes:
         """Return the bytes of the index file; `root` leads from its folder to that of the labels."""
         return encode_npz({"meta": _encode_meta(self.head, self.digest, root), **self.arrays})
@@ -174,50 +199,101 @@ class ClassIndex:
         Raises
         ------
         StoreError
-            Naming the index and the label that differs.
+            Naming the index, the first file that differs, and how many do.
         """
-        fault = next(self.faults(deep=deep), None)
-        if fault:
-            raise StoreError(fault)
+        damage = self._damage() if deep else None
+        if damage:
+            raise StoreError(damage)
+        changes = list(self._changes(deep))
+        if changes:
+            others = f" (the first of {len(changes)} files that differ)" if len(changes) > 1 else ""
+            raise StoreError(self._stale(changes[0] + others))
 
     def faults(self, *, deep: bool = False) -> Iterator[str]:
-        """Compare the labels with what was recorded of them; yield one line for each that differs.
+        """Compare labels and confidence images with what was recorded of them; yield one line for each that differs.
 
         Parameters
         ----------
         deep : bool
-            Read every label, also those whose size and time are as they were, and test the file's own checksums.
+            Read every file, also those whose size and time are as they were, and test the index's own checksums.
         """
-        where = self.path or "index"
-        if deep and self.path is not None:
-            check_npz(self.path)
-        if deep and _digest(self.head, self.arrays) != self.digest:
-            yield f"{where}: its content does not match its digest. {_AGAIN}"
-        sizes, times = self.arrays["label_bytes"].tolist(), self.arrays["label_times"].tolist()
-        for image in range(self.num_images):
-            fault = self._fault_of(image, sizes[image], times[image], deep)
-            if fault:
-                yield f"{where}: is stale: {self.label_path(image)} {fault}. {_AGAIN}"
+        damage = self._damage() if deep else None
+        if damage:
+            yield damage
+        yield from (self._stale(change) for change in self._changes(deep))
 
-    def _fault_of(self, image: int, size: int, time: int, deep: bool) -> str | None:
-        """Say how a label differs from the one indexed, None if it does not."""
-        path = self.label_path(image)
+    def refreshed(self) -> "ClassIndex":
+        """Return the index with the times that its files have now; the index itself where these are as recorded.
+
+        Files with other times are read to compare them. With the new times written, the next load need not do so.
+
+        Raises
+        ------
+        StoreError
+            If a file differs, see `refuse_stale`.
+        """
+        now = {f"{kind}_times": self._times_now(kind) for kind in _COMPARED}  # before the files are read
+        self.refuse_stale()
+        if all(np.array_equal(self.arrays[name], times) for name, times in now.items()):
+            return self
+        return replace(self, arrays={**self.arrays, **now}, path=None)
+
+    def _damage(self) -> str | None:
+        """Say that the index is not what its digest says, None if it is; a file is held against its checksums first."""
+        if self.path is not None:
+            check_npz(self.path)
+        if _digest(self.head, self.arrays) == self.digest:
+            return None
+        return f"{self.path or 'index'}: its content does not match its digest. {REDO}"
+
+    def _stale(self, change: str) -> str:
+        return f"{self.path or 'index'}: is stale: {change}. {REDO}"
+
+    def _changes(self, deep: bool) -> Iterator[str]:
+        """Yield each file that differs from the one indexed, and how."""
+        for kind in _COMPARED:
+            sizes, times = self.arrays[f"{kind}_bytes"], self.arrays[f"{kind}_times"]
+            for image in self._images_with(kind):
+                change = self._change_of(kind, image, int(sizes[image]), None if deep else int(times[image]))
+                if change:
+                    yield f"{self._below_root(self._name(kind, image))} {change}"
+
+    def _change_of(self, kind: Kind, image: int, size: int, time: int | None) -> str | None:
+        """Say how a file differs from the one indexed, None if it does not; with its `time` it need not be read."""
+        path = self._below_root(self._name(kind, image))
         try:
             status = path.stat()
             if status.st_size != size:
                 return f"has {status.st_size} bytes, {size} when it was indexed"
-            if not deep and status.st_mtime_ns == time:
+            if status.st_mtime_ns == time:
                 return None
-            digest = blake2b(path.read_bytes(), digest_size=16).digest()
+            digest = blake2b(read_regular(path), digest_size=16).digest()
         except OSError as error:
             return f"cannot be read ({error.strerror})"
-        return None if digest == self.arrays["label_digests"][image].tobytes() else "has changed since it was indexed"
+        same = digest == self.arrays[f"{kind}_digests"][image].tobytes()
+        return None if same else "has changed since it was indexed"
 
-    def _name(self, kind: str, image: int) -> str:
-        """Return the name of an image's label or picture below the root; empty where there is none."""
+    def _images_with(self, kind: Kind) -> list[int]:
+        """Return the images that have a file of a kind."""
+        found: list[int] = np.flatnonzero(np.diff(self.arrays[f"{kind}_ends"], prepend=0)).tolist()
+        return found
+
+    def _times_now(self, kind: Kind) -> NDArray[np.int64]:
+        """Return when each file of a kind was last changed; 0 where there is none."""
+        times = np.zeros(self.num_images, np.int64)
+        for image in self._images_with(kind):
+            with contextlib.suppress(OSError):
+                times[image] = self._below_root(self._name(kind, image)).stat().st_mtime_ns
+        return times
+
+    def _name(self, kind: Kind, image: int) -> str:
+        """Return the name of a file of an image below the root; empty where there is none."""
         ends = self.arrays[f"{kind}_ends"]
         start = int(ends[image - 1]) if image else 0
-        return os.fsdecode(self.arrays[f"{kind}_names"][start : int(ends[image])].tobytes())
+        name = self.arrays[f"{kind}_names"][start : int(ends[image])].tobytes()
+        if b"\0" in name:  # no file can have it, and looking for one would be no OSError
+            raise StoreError(f"{self.path or 'index'}: the name of a {kind} in it is damaged. {REDO}")
+        return os.fsdecode(name)
 
     def _below_root(self, name: str) -> Path:
         assert self.root is not None, "an index without a root has no files"
@@ -226,7 +302,7 @@ class ClassIndex:
 
 def make_index(head: IndexHead, arrays: Mapping[str, Array], root: Path | None = None) -> ClassIndex:
     """Make an index of ready arrays (see docs/sampling.md), computing its digest."""
-    ordered = {name: np.ascontiguousarray(arrays[name], dtype) for name, dtype in _ARRAYS.items()}
+    ordered = {name: np.ascontiguousarray(arrays[name], dtype) for name, (dtype, _) in _ARRAYS.items()}
     return ClassIndex(head, _digest(head, ordered), ordered, root)
 
 
@@ -243,6 +319,14 @@ def join_names(names: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int6
     return np.frombuffer(b"".join(parts), np.uint8), np.cumsum([len(part) for part in parts], dtype=np.int64)
 
 
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:  # `Path.exists` would raise where a folder may not be entered
+        return False
+    return True
+
+
 def _load_again(path: Path, root: Path | None, digest: str) -> ClassIndex:
     index = ClassIndex.load(path, root=root, check=False)
     if index.digest != digest:
@@ -253,7 +337,7 @@ def _load_again(path: Path, root: Path | None, digest: str) -> ClassIndex:
 def _digest(head: IndexHead, arrays: Mapping[str, Array]) -> str:
     """Digest of head and content; times of files are left out, so that a copied data set has the same."""
     meta = np.frombuffer(json.dumps(_meta_of(head), sort_keys=True).encode(), np.uint8)
-    return digest_arrays({"head": meta, **{name: arrays[name] for name in _ARRAYS if name != "label_times"}})
+    return digest_arrays({"head": meta, **{name: arrays[name] for name in _ARRAYS if not name.endswith("_times")}})
 
 
 def _meta_of(head: IndexHead) -> dict[str, Any]:
@@ -277,16 +361,38 @@ def _read_meta(arrays: Mapping[str, Array], path: Path) -> dict[str, Any]:
     try:
         meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
         version = meta["format"]
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise StoreError(f"{path}: is no class index. Expected a file that `segdata index` wrote.") from error
     if version != FORMAT:
-        raise StoreError(f"{path}: has format {version}, expected {FORMAT}. {_AGAIN}")
-    for name, dtype in _ARRAYS.items():
+        raise StoreError(f"{path}: has format {version}, expected {FORMAT}. {REDO}")
+    for name, kind in _META.items():
+        if type(meta.get(name)) is not kind:
+            raise StoreError(f"{path}: '{name}' in its head is missing or of another type. {REDO}")
+    for name, (dtype, _) in _ARRAYS.items():
         if name not in arrays or arrays[name].dtype != np.dtype(dtype):
-            raise StoreError(f"{path}: array '{name}' is missing or of another type. {_AGAIN}")
-    images = {arrays[name].shape[0] for name in _ARRAYS if name in _PER_IMAGE}
-    entries = {arrays[name].shape[0] for name in _ARRAYS if name.startswith("entry_")}
-    starts = arrays["class_starts"]
-    if len(images) != 1 or entries != {int(starts[-1])} or starts.size != len(meta["class_names"]) + 1:
-        raise StoreError(f"{path}: its arrays do not fit one another. {_AGAIN}")
+            raise StoreError(f"{path}: array '{name}' is missing or of another type. {REDO}")
+    if not (_shapes_fit(arrays, len(meta["class_names"])) and _bounds_fit(arrays)):
+        raise StoreError(f"{path}: its arrays do not fit one another. {REDO}")
     return meta
+
+
+def _shapes_fit(arrays: Mapping[str, Array], num_classes: int) -> bool:
+    """Tell whether each array has its shape, and lengths of one letter are one."""
+    lengths: dict[int | str, int] = {"K": num_classes + 1}
+    return all(
+        len(arrays[name].shape) == len(shape)
+        and all(
+            found == (wanted if isinstance(wanted, int) else lengths.setdefault(wanted, found))
+            for found, wanted in zip(arrays[name].shape, shape, strict=True)
+        )
+        for name, (_, shape) in _ARRAYS.items()
+    )
+
+
+def _bounds_fit(arrays: Mapping[str, Array]) -> bool:
+    """Tell whether the bounds of the classes and the ends of the names lie in the arrays that they cut."""
+    starts = arrays["class_starts"]
+    if starts[0] != 0 or starts[-1] != arrays["entry_images"].size or (np.diff(starts) < 0).any():
+        return False
+    cuts = ((arrays[f"{kind}_ends"], arrays[f"{kind}_names"].size) for kind in ("label", "picture", "confidence"))
+    return all((int(ends[-1]) if ends.size else 0) == size for ends, size in cuts)

@@ -4,11 +4,16 @@
 array's bytes lie and maps them, so an index of gigabytes opens in milliseconds and all processes of a machine share it.
 """
 
+import math
+import re
 import struct
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from hashlib import blake2b
 from io import BytesIO
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,12 +22,21 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from segdata.errors import StoreError
+from segdata.files import open_regular
+
+REDO = "Run `segdata index --overwrite` to redo it."
 
 ALIGNMENT = 64
 _LOCAL_HEADER = 30
 _ZIP64_EXTRA = 20
 _PADDING_ID = 0xD935  # the extra field that zipalign uses for padding
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)
+_SIGNATURE = b"PK\x03\x04"
+_PRELUDE = 10  # magic, and the length of the header
+_MAGIC = b"\x93NUMPY\x01\x00"
+_HEADER = re.compile(rb"{'descr': '([<|][biuf]\d{1,2})', 'fortran_order': False, 'shape': \(([\d, ]*)\), } *\n")
+# What reading a damaged archive may raise: zipfile tests little of what it reads.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, TypeError, OverflowError, EOFError, RuntimeError)
 
 Array = NDArray[Any]
 
@@ -55,27 +69,27 @@ def write_npz(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
                 stream.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
 
 
-def map_npz(path: Path) -> dict[str, Array]:
+def map_npz(path: Path, *, checked: Collection[str] = ()) -> dict[str, Array]:
     """Map the arrays of a file that `write_npz` wrote; read-only, nothing is read until it is used.
+
+    Parameters
+    ----------
+    path : Path
+    checked : collection of str
+        Arrays to hold against their checksums at once.
 
     Raises
     ------
     StoreError
-        If the file is missing, cut short, or no such file. Flipped bits in the data are found by `check_npz` alone.
+        If the file is missing, cut short, or no such file. Flipped bits in the data of arrays that are not among the
+        `checked` ones are found by `check_npz` alone.
     """
-    try:
-        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
-            return {
-                member.filename.removesuffix(".npy"): _map_member(path, file, member) for member in archive.infolist()
-            }
-    except FileNotFoundError as error:
-        raise StoreError(f"{path}: no such file. Run `segdata index` to write it.") from error
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror}). Expected a class index.") from error
-    except (zipfile.BadZipFile, ValueError, struct.error, EOFError, NotImplementedError) as error:
-        raise StoreError(
-            f"{path}: is no whole index file ({error or 'cut short'}). Run `segdata index` again to redo it."
-        ) from error
+    with _opened(path) as file, zipfile.ZipFile(file) as archive:
+        content = mmap(file.fileno(), 0, access=ACCESS_READ)
+        return {
+            (name := member.filename.removesuffix(".npy")): _map_member(content, member, check=name in checked)
+            for member in archive.infolist()
+        }
 
 
 def check_npz(path: Path) -> None:
@@ -87,10 +101,10 @@ def check_npz(path: Path) -> None:
         If one does not match; the message names the first.
     """
     map_npz(path)
-    with zipfile.ZipFile(path) as archive:
+    with _opened(path) as file, zipfile.ZipFile(file) as archive:
         damaged = archive.testzip()
     if damaged is not None:
-        raise StoreError(f"{path}: '{damaged}' does not match its checksum. Run `segdata index` again to redo it.")
+        raise StoreError(f"{path}: '{damaged}' does not match its checksum. {REDO}")
 
 
 def digest_arrays(arrays: Mapping[str, Array]) -> str:
@@ -114,23 +128,54 @@ def _padding(before: int) -> bytes:
     return struct.pack("<HH", _PADDING_ID, length) + bytes(length)
 
 
-def _map_member(path: Path, file: BinaryIO, member: zipfile.ZipInfo) -> Array:
-    """Map one member, after holding what its headers say against the sizes in the directory."""
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """Open an index file; whatever is wrong with it is a `StoreError` of one line."""
+    try:
+        with open_regular(path) as file:
+            try:
+                yield file
+            except _DAMAGE as error:
+                file.seek(0)
+                if not _SIGNATURE.startswith(file.read(len(_SIGNATURE))):  # an empty file may well have been an index
+                    told = "is no class index. Expected a file that `segdata index` wrote."
+                else:
+                    told = f"is no whole index file ({error or 'cut short'}). {REDO}"
+                raise StoreError(f"{path}: {told}") from error
+    except FileNotFoundError as error:
+        raise StoreError(f"{path}: no such file. Run `segdata index` to write it.") from error
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror or error}). Expected a class index.") from error
+
+
+def _map_member(content: mmap, member: zipfile.ZipInfo, *, check: bool) -> Array:
+    """Return one member as an array, after holding what its headers say against the sizes in the directory."""
     if member.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"'{member.filename}' is compressed")
-    file.seek(member.header_offset)
-    signature, name_length, extra_length = struct.unpack("<4s22xHH", file.read(_LOCAL_HEADER))
-    if signature != b"PK\x03\x04":
+    signature, name_length, extra_length = struct.unpack_from("<4s22xHH", content, member.header_offset)
+    if signature != _SIGNATURE:
         raise ValueError(f"'{member.filename}' is not where the directory says")
     start = member.header_offset + _LOCAL_HEADER + name_length + extra_length
-    file.seek(start)
-    if npy.read_magic(file) != (1, 0):
-        raise ValueError(f"'{member.filename}' is no array")
-    shape, _, dtype = npy.read_array_header_1_0(file)
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if dtype.hasobject or min(shape, default=0) < 0 or start + member.file_size != file.tell() + size:
+    end = start + member.file_size
+    if check and zlib.crc32(content[start:end]) != member.CRC:
+        raise ValueError(f"'{member.filename}' does not match its checksum")
+    shape, dtype, begin = _read_npy_header(content, start, member.filename)
+    count = math.prod(shape)
+    if begin + count * dtype.itemsize != end:
         raise ValueError(f"'{member.filename}' does not hold what it says")
-    if size == 0:
+    if count == 0:
         return np.empty(shape, dtype)
-    mapped: Array = np.memmap(path, dtype, "r", file.tell(), shape)
-    return mapped.view(np.ndarray)
+    return np.frombuffer(content, dtype, count, begin).reshape(shape)
+
+
+def _read_npy_header(content: mmap, start: int, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Return shape and type of an array of plain numbers in C order, and where its data begin.
+
+    NumPy's own reader parses the header as Python, which takes more than it should and fails in many ways.
+    """
+    magic, length = struct.unpack_from("<8sH", content, start)
+    begin = start + _PRELUDE + length
+    found = _HEADER.fullmatch(content, start + _PRELUDE, begin) if magic == _MAGIC else None
+    if found is None:
+        raise ValueError(f"'{name}' is no array of numbers")
+    return tuple(int(number) for number in found[2].split(b",") if number.strip()), np.dtype(found[1].decode()), begin

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,30 @@ from segdata.sampling.scan_kernels import NUM_POINTS
 
 
 @dataclass(frozen=True)
+class FileState:
+    """What is recorded of a file that was indexed, to know it again; by default of none.
+
+    Attributes
+    ----------
+    size : int
+        Its bytes.
+    time : int
+        When it was last changed, in nanoseconds.
+    digest : bytes
+        BLAKE2b of its content, 16 bytes.
+    """
+
+    size: int = 0
+    time: int = 0
+    digest: bytes = bytes(16)
+
+    @classmethod
+    def of(cls, data: bytes, time: int) -> "FileState":
+        """Return the state of a file that holds `data`; `time` is best asked for before they are read."""
+        return cls(len(data), time, blake2b(data, digest_size=16).digest())
+
+
+@dataclass(frozen=True)
 class IndexedImage:
     """One image of an index.
 
@@ -21,23 +46,25 @@ class IndexedImage:
     ----------
     label, picture : str
         Paths below the root; the picture's is empty where there is none.
-    label_bytes, label_time : int
-        Size, and time of last change in nanoseconds, of the label's file.
-    label_digest : bytes
-        BLAKE2b of its content, 16 bytes.
+    label_state : FileState
+        Of the label's file.
     entries : TileEntries
         What stands in it.
     confidence : str
         Path of the label's confidence image below the root, empty where it has none.
+    confidence_state : FileState
+        Of the confidence image.
+    reach : int
+        What its points stand for, see `IndexHead`.
     """
 
     label: str
     picture: str
-    label_bytes: int
-    label_time: int
-    label_digest: bytes
+    label_state: FileState
     entries: TileEntries
     confidence: str = ""
+    confidence_state: FileState = FileState()
+    reach: int = 1
 
 
 def merge_images(
@@ -75,9 +102,8 @@ def merge_images(
         "picture_ends": picture_ends,
         "confidence_names": confidence_names,
         "confidence_ends": confidence_ends,
-        "label_bytes": np.array([image.label_bytes for image in images], np.int64),
-        "label_times": np.array([image.label_time for image in images], np.int64),
-        "label_digests": np.frombuffer(b"".join(image.label_digest for image in images), np.uint8).reshape(-1, 16),
+        **_states("label", [image.label_state for image in images]),
+        **_states("confidence", [image.confidence_state for image in images]),
         "class_starts": np.searchsorted(classes[by_class], np.arange(len(head.class_names) + 1)),
         "entry_images": _joined(numbers, (0,), np.uint32)[by_class],
         "entry_tiles": _joined([entries.tiles for entries in all_entries], (0,), np.uint16)[by_class],
@@ -86,6 +112,14 @@ def merge_images(
         "entry_centroids": _joined([entries.centroids for entries in all_entries], (0, 2), np.uint16)[by_class],
     }
     return make_index(head, arrays, root)
+
+
+def _states(kind: str, states: Sequence[FileState]) -> dict[str, Array]:
+    return {
+        f"{kind}_bytes": np.array([state.size for state in states], np.int64),
+        f"{kind}_times": np.array([state.time for state in states], np.int64),
+        f"{kind}_digests": np.frombuffer(b"".join(state.digest for state in states), np.uint8).reshape(-1, 16),
+    }
 
 
 def _joined(parts: Sequence[Array], empty: tuple[int, ...], dtype: type) -> Array:

@@ -6,36 +6,27 @@ the byte however it came about, and removes them.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from segdata.cpp.store import read_cpp_bytes, read_meta
 from segdata.errors import LayoutError, SettingsError, StoreError
 from segdata.files import write_atomic
 from segdata.labels.classes import ClassTable
 from segdata.layouts import Encoding, LabelledImage, folder, open_labels
-from segdata.sampling.index import ClassIndex, IndexHead
+from segdata.sampling.index import ClassIndex, IndexHead, join_names, make_index
 from segdata.sampling.merge import IndexedImage, merge_images
 from segdata.tools.batch import BatchSettings, Outcome, run_batch, take_shard
-from segdata.tools.index_part import (
-    IndexItem,
-    IndexSettings,
-    Kind,
-    beside,
-    digest_of_item,
-    encode_part,
-    read_part,
-    read_source,
-    scan_file,
-)
-from segdata.tools.report import describe_difference, find_shard_reports, open_run
+from segdata.tools.index_part import IndexItem, IndexSettings, Kind, encode_part, read_part, read_source, scan_file
+from segdata.tools.report import describe_difference, find_shard_reports, open_run, read_report
 
 TOOL = "index"
 TARGETS_ENDING = ".cpp.npz"
 PART_ENDING = ".part"
+WAY_OUT = "Choose another FILE, or pass --overwrite."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +53,14 @@ class IndexWork:
 
     def __call__(self, item: IndexItem) -> Outcome:
         """Write the part of one image, unless it is there and valid."""
-        data, time = read_source(item, self.settings.kind)
-        digest = digest_of_item(item, data)
+        source = read_source(item, self.settings.kind)
+        digest = source.digest
         part = read_part(item.part, self.settings, digest)
         status: Literal["kept", "todo", "done"] = "kept"
         if part is None:
             status = "todo" if self.dry_run else "done"
             if not self.dry_run:
-                part = scan_file(data, time, item, self.settings)
+                part = scan_file(source, item, self.settings)
                 write_atomic(item.part, encode_part(part, self.settings, digest))
         return Outcome(key=item.key, status=status, facts={"source": item.key, **_facts(part)})
 
@@ -108,8 +99,8 @@ def plan_index(
     found, meaning, kind = _find(source, encoding)
     settings = IndexSettings(classes=table, encoding=meaning, tile=tile, confidence=confidence, kind=kind)
     parts = output.with_name(f"{output.name}.parts")
-    beside = _pictures_by_stem(pictures) if pictures is not None else {}
-    items = [_item(label, source, parts, beside) for label in found]
+    by_stem = _pictures_by_stem(pictures) if pictures is not None else {}
+    items = [_item(label, source, parts, by_stem) for label in found]
     if pictures is not None and not any(item.picture for item in items):
         raise LayoutError(f"{pictures}: no picture here has the path of a label in {source}. Pass another --pictures.")
     return IndexPlan(source=source, output=output, items=items, settings=settings)
@@ -133,9 +124,8 @@ def run_index(plan: IndexPlan, batch: BatchSettings) -> tuple[list[Outcome], Cla
     StoreError
         If FILE cannot be written, or holds something else.
     """
-    if not batch.overwrite and (index := _kept_output(plan)) is not None:
-        kept = [Outcome(key=item.key, status="kept") for item in take_shard(plan.items, batch.shard)]
-        return kept, index
+    if not batch.overwrite and plan.output.exists():
+        return _keep_output(plan, batch)
     work = IndexWork(settings=plan.settings, dry_run=batch.dry_run)
     mine = take_shard(plan.items, batch.shard)
     with open_run(
@@ -143,7 +133,7 @@ def run_index(plan: IndexPlan, batch: BatchSettings) -> tuple[list[Outcome], Cla
         tool=TOOL,
         source=plan.source,
         settings=plan.settings.recorded(),
-        batch=batch,
+        batch=_refuse_other_parts(plan, batch),
         targets=[plan.output, *(item.part for item in mine)],
     ) as run:
         outcomes = run_batch(work, plan.items, batch)
@@ -152,10 +142,9 @@ def run_index(plan: IndexPlan, batch: BatchSettings) -> tuple[list[Outcome], Cla
             return outcomes, None
         if any(outcome.status == "error" for outcome in outcomes):
             return outcomes, None
-        index = merge_parts(plan)
-        write_atomic(plan.output, index.encode(_relative(plan.source, plan.output.parent)), durable=True)
+        index = _write(plan, merge_parts(plan))
         _remove_parts(plan)
-    return outcomes, ClassIndex.load(plan.output, check=False)
+    return outcomes, index
 
 
 def merge_parts(plan: IndexPlan) -> ClassIndex:
@@ -168,7 +157,7 @@ def merge_parts(plan: IndexPlan) -> ClassIndex:
     """
     images = [_merged(item, plan.settings) for item in sorted(plan.items, key=lambda item: item.key)]
     settings = plan.settings
-    reach = max((_reach(item) for item in plan.items[:1]), default=1) if settings.kind == "targets" else 1
+    reach = max(image.reach for image in images)  # a larger square around a point holds the class as well
     head = IndexHead(settings.classes.train_names, settings.classes.digest, settings.tile, reach, settings.recorded())
     return merge_images(head, images, lookup=settings.lookup, root=plan.source)
 
@@ -177,8 +166,7 @@ def _merged(item: IndexItem, settings: IndexSettings) -> IndexedImage:
     part = read_part(item.part, settings)
     if part is None:
         raise StoreError(f"{item.part}: the part of {item.key} is missing or damaged. Run the same command again.")
-    confidence = "" if item.confidence is None else beside(item.key, item.confidence)
-    return replace(part, label=item.key, picture=item.picture, confidence=confidence)
+    return replace(part, label=item.key, picture=item.picture, confidence=item.confidence_name)
 
 
 def _find(source: Path, encoding: str) -> tuple[list[LabelledImage], Encoding, Kind]:
@@ -195,7 +183,7 @@ def _find(source: Path, encoding: str) -> tuple[list[LabelledImage], Encoding, K
 def _item(label: LabelledImage, source: Path, parts: Path, pictures: dict[str, Path]) -> IndexItem:
     assert label.label is not None
     key = str(label.relative)
-    picture = label.image or pictures.get(str(label.relative.with_suffix("")))
+    picture = label.image or pictures.get(_stem(label.relative))
     name = blake2b(os.fsencode(key), digest_size=12).hexdigest()
     return IndexItem(
         key=key,
@@ -213,42 +201,91 @@ def _pictures_by_stem(pictures: Path) -> dict[str, Path]:
     return {path.relative_to(pictures).with_suffix("").as_posix(): path for path in found}
 
 
-def _reach(item: IndexItem) -> int:
-    return int(min(read_meta(read_cpp_bytes(item.path), str(item.path))["stored"]))
+def _stem(relative: PurePosixPath) -> str:
+    """Return the path of a label or of targets without its ending."""
+    if relative.name.lower().endswith(TARGETS_ENDING):
+        return str(relative)[: -len(TARGETS_ENDING)]
+    return str(relative.with_suffix(""))
 
 
 def _facts(part: IndexedImage | None) -> dict[str, Any]:
     if part is None:
         return {}
-    return {"digest": part.label_digest.hex(), "entries": int(part.entries.classes.size)}
+    return {"digest": part.label_state.digest.hex(), "entries": int(part.entries.classes.size)}
 
 
-def _kept_output(plan: IndexPlan) -> ClassIndex | None:
-    """Return the index that is there if it is what this run would write; None where there is none.
+def _keep_output(plan: IndexPlan, batch: BatchSettings) -> tuple[list[Outcome], ClassIndex]:
+    """Return the index that is there; what it says of pictures and times is brought up to date.
 
     Raises
     ------
     SettingsError, StoreError
         If it is of other settings, other images or other bytes, or no index.
     """
-    if not plan.output.exists():
-        return None
-    way_out = "Choose another FILE, or pass --overwrite."
+    index = _load_output(plan)
+    picture_of = dict(zip(index.names("label"), index.names("picture"), strict=True))
+    moved: set[str] = set()
+    if any(item.picture for item in plan.items):  # a run that looks for no pictures has nothing to say of them
+        moved = {item.key for item in plan.items if picture_of[item.key] != item.picture}
+    fresh = index.refreshed()
+    if not batch.dry_run:
+        if moved:
+            index = _write(plan, _with_pictures(fresh, {item.key: item.picture for item in plan.items}))
+        elif fresh is not index:
+            with suppress(StoreError):  # only saves reading the labels at each load
+                index = _write(plan, fresh)
+        if plan.parts.is_dir():
+            _remove_parts(plan)
+    changed: Literal["todo", "done"] = "todo" if batch.dry_run else "done"
+    mine = take_shard(plan.items, batch.shard)
+    outcomes = [Outcome(key=item.key, status=changed if item.key in moved else "kept") for item in mine]
+    return outcomes, index
+
+
+def _load_output(plan: IndexPlan) -> ClassIndex:
+    """Load the index that is there, and refuse it if this run would index other images, or with other settings."""
     index = ClassIndex.load(plan.output, root=plan.source, check=False)
     difference = describe_difference(dict(index.head.settings), plan.settings.recorded())
     if difference:
-        raise SettingsError(f"{plan.output}: was made with other settings: {difference}. {way_out}")
-    there, now = {str(index.label_name(image)) for image in range(index.num_images)}, {item.key for item in plan.items}
+        raise SettingsError(f"{plan.output}: was made with other settings: {difference}. {WAY_OUT}")
+    _refuse_others(plan, "images", index.names("label"), [item.key for item in plan.items])
+    now = [item.confidence_name for item in plan.items]
+    _refuse_others(plan, "confidence images", index.names("confidence"), now)
+    return index
+
+
+def _refuse_others(plan: IndexPlan, what: str, indexed: Sequence[str], found: Sequence[str]) -> None:
+    """Raise where the names in the index are not those found now; empty ones stand for no file."""
+    there, now = set(indexed) - {""}, set(found) - {""}
     if there != now:
         other = sorted(there ^ now)[0]
         raise SettingsError(
-            f"{plan.output}: holds {len(there)} images, {plan.source} has {len(now)}; '{other}' is in one of them "
-            f"alone. {way_out}"
+            f"{plan.output}: holds {len(there)} {what}, {plan.source} has {len(now)}; '{other}' is in one of them "
+            f"alone. {WAY_OUT}"
         )
-    index.refuse_stale()
-    if plan.parts.is_dir():
-        _remove_parts(plan)
-    return index
+
+
+def _refuse_other_parts(plan: IndexPlan, batch: BatchSettings) -> BatchSettings:
+    """Return how to begin: parts done with other settings are refused, where none is done nothing stands in the way."""
+    if batch.overwrite or not any(plan.parts.glob(f"*{PART_ENDING}")):
+        return replace(batch, overwrite=True)
+    before = read_report(plan.parts / f"{TOOL}.json")
+    difference = before and describe_difference(before["settings"], plan.settings.recorded())
+    if difference:
+        raise SettingsError(f"{plan.output}: was begun with other settings: {difference}. {WAY_OUT}")
+    return batch
+
+
+def _with_pictures(index: ClassIndex, pictures: Mapping[str, str]) -> ClassIndex:
+    """Return an index with other pictures, given by label."""
+    names, ends = join_names([pictures[label] for label in index.names("label")])
+    return make_index(index.head, {**index.arrays, "picture_names": names, "picture_ends": ends}, index.root)
+
+
+def _write(plan: IndexPlan, index: ClassIndex) -> ClassIndex:
+    """Write the index and return it as it is loaded from its file."""
+    write_atomic(plan.output, index.encode(_relative(plan.source, plan.output.parent)), durable=True)
+    return ClassIndex.load(plan.output, check=False)
 
 
 def _remove_parts(plan: IndexPlan) -> None:

@@ -1,6 +1,7 @@
 """One image of an index: read, scanned, and kept as a part until all are there."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 
 from segdata.cpp.store import decode_cpp, read_cpp_bytes
 from segdata.errors import LabelError, SettingsError, StoreError
+from segdata.files import read_regular
 from segdata.labels.classes import ClassTable, train_id_lookup
-from segdata.labels.png import decode_bands, decode_label, read_bytes, read_label
+from segdata.labels.png import decode_bands, decode_label, read_bytes
 from segdata.labels.png_chunks import split_png
 from segdata.layouts import Encoding
 from segdata.sampling.from_targets import scan_targets
-from segdata.sampling.merge import IndexedImage
+from segdata.sampling.index import FORMAT
+from segdata.sampling.merge import FileState, IndexedImage
 from segdata.sampling.scan import TileEntries, band_multiple, scan_bands, scan_confidence, scan_label
 from segdata.sampling.scan_kernels import NUM_POINTS
 
@@ -95,16 +98,55 @@ class IndexItem:
     confidence: Path | None = None
     picture: str = ""
 
+    @property
+    def confidence_name(self) -> str:
+        """Path of the confidence image below SRC, empty where there is none."""
+        return "" if self.confidence is None else (Path(self.key).parent / self.confidence.name).as_posix()
 
-def scan_file(data: bytes, time: int, item: IndexItem, settings: IndexSettings) -> IndexedImage:
+
+@dataclass(frozen=True)
+class FileBytes:
+    """A file that was read.
+
+    Attributes
+    ----------
+    data : bytes
+        The whole of it.
+    time : int
+        When it was last changed, in nanoseconds, as it was before it was read.
+    """
+
+    data: bytes
+    time: int
+
+    @property
+    def state(self) -> FileState:
+        """What the index records of it."""
+        return FileState.of(self.data, self.time)
+
+
+@dataclass(frozen=True)
+class ItemBytes:
+    """All that an image's entries are made from: its label or targets, and the confidence image if it has one."""
+
+    label: FileBytes
+    confidence: FileBytes | None = None
+
+    @property
+    def digest(self) -> str:
+        """The digest of all of it."""
+        hasher = blake2b(self.label.data, digest_size=16)
+        if self.confidence is not None:
+            hasher.update(self.confidence.data)
+        return hasher.hexdigest()
+
+
+def scan_file(source: ItemBytes, item: IndexItem, settings: IndexSettings) -> IndexedImage:
     """Index one file from its bytes.
 
     Parameters
     ----------
-    data : bytes
-        The whole file.
-    time : int
-        When the file was last changed, in nanoseconds, as it was before it was read.
+    source : ItemBytes
     item : IndexItem
     settings : IndexSettings
 
@@ -113,21 +155,21 @@ def scan_file(data: bytes, time: int, item: IndexItem, settings: IndexSettings) 
     LabelError, StoreError, SettingsError
         If the file is damaged, holds ids that are no class, or its confidence image does not fit.
     """
-    where = str(item.path)
+    where, reach = str(item.path), 1
     if settings.kind == "targets":
-        targets = decode_cpp(data, where)
+        targets = decode_cpp(source.label.data, where)
         _refuse_other_classes(targets.meta, settings, where)
-        entries = scan_targets(targets, tile=settings.tile, where=where)
+        entries, reach = scan_targets(targets, tile=settings.tile, where=where), min(targets.grids)
     else:
-        entries = _scan_bytes(data, item, settings, where)
+        entries = _scan_bytes(source, item, settings, where)
     return IndexedImage(
         label=item.key,
         picture=item.picture,
-        label_bytes=len(data),
-        label_time=time,
-        label_digest=blake2b(data, digest_size=16).digest(),
+        label_state=source.label.state,
         entries=entries,
-        confidence="" if item.confidence is None else beside(item.key, item.confidence),
+        confidence=item.confidence_name,
+        confidence_state=FileState() if source.confidence is None else source.confidence.state,
+        reach=reach,
     )
 
 
@@ -135,13 +177,14 @@ def encode_part(part: IndexedImage, settings: IndexSettings, digest: str) -> byt
     """Return the bytes of one image's part: a checksum, a line of JSON, and its entries as a table."""
     entries = part.entries
     meta = {
+        "format": FORMAT,
         "settings": settings.recorded(),
         "digest": digest,
         "size": entries.size,
         "ignored": entries.ignored,
-        "label_bytes": part.label_bytes,
-        "label_time": part.label_time,
-        "label_digest": part.label_digest.hex(),
+        "label": _state_to_json(part.label_state),
+        "confidence": _state_to_json(part.confidence_state),
+        "reach": part.reach,
     }
     points = entries.points.reshape(entries.classes.size, 2 * NUM_POINTS)
     numbers = np.stack([entries.classes, entries.tiles, entries.pixels], axis=1)
@@ -151,19 +194,21 @@ def encode_part(part: IndexedImage, settings: IndexSettings, digest: str) -> byt
 
 
 def read_part(path: Path, settings: IndexSettings, digest: str | None = None) -> IndexedImage | None:
-    """Read a part; None where it is missing, damaged, of other settings, or of other bytes than `digest` names.
+    """Read a part; None where it is missing, damaged, of another format or settings, or of other bytes than `digest`.
 
     Its names are left empty.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError:
         return None
     if blake2b(data[16:], digest_size=16).digest() != data[:16]:
         return None
     line, _, rows = data[16:].partition(b"\n")
     meta = json.loads(line)
-    if meta["settings"] != settings.recorded() or digest not in (None, meta["digest"]):
+    if meta.get("format") != FORMAT or meta["settings"] != settings.recorded():
+        return None
+    if digest not in (None, meta["digest"]):
         return None
     table = np.frombuffer(rows, "<u4").reshape(-1, 5 + 2 * NUM_POINTS)
     entries = TileEntries(
@@ -175,27 +220,47 @@ def read_part(path: Path, settings: IndexSettings, digest: str | None = None) ->
         points=table[:, 3:-2].astype(np.uint16).reshape(-1, NUM_POINTS, 2),
         centroids=table[:, -2:].astype(np.uint16),
     )
-    return IndexedImage("", "", meta["label_bytes"], meta["label_time"], bytes.fromhex(meta["label_digest"]), entries)
+    return IndexedImage(
+        label="",
+        picture="",
+        label_state=_state_from_json(meta["label"]),
+        entries=entries,
+        confidence_state=_state_from_json(meta["confidence"]),
+        reach=meta["reach"],
+    )
 
 
-def read_source(item: IndexItem, kind: Kind) -> tuple[bytes, int]:
-    """Return the bytes of a file, and when it was last changed as it was before they were read."""
-    time = item.path.stat().st_mtime_ns if item.path.exists() else 0  # reading it says best why it is not there
-    return (read_bytes(item.path) if kind == "labels" else read_cpp_bytes(item.path)), time
+def read_source(item: IndexItem, kind: Kind) -> ItemBytes:
+    """Return the bytes that an image's entries are made from.
+
+    Raises
+    ------
+    LabelError, StoreError
+        If a file cannot be read.
+    """
+    label = _read(item.path, read_bytes if kind == "labels" else read_cpp_bytes)
+    return ItemBytes(label, None if item.confidence is None else _read(item.confidence, read_bytes))
 
 
-def digest_of_item(item: IndexItem, data: bytes) -> str:
-    """Return the digest of all bytes that an image's entries are made from."""
-    hasher = blake2b(data, digest_size=16)
-    if item.confidence is not None:
-        hasher.update(read_bytes(item.confidence))
-    return hasher.hexdigest()
+def _read(path: Path, reader: Callable[[Path], bytes]) -> FileBytes:
+    time = path.stat().st_mtime_ns if path.exists() else 0  # reading it says best why it is not there
+    return FileBytes(reader(path), time)
 
 
-def _scan_bytes(data: bytes, item: IndexItem, settings: IndexSettings, where: str) -> TileEntries:
-    num_classes, tile = settings.classes.num_classes, settings.tile
-    if item.confidence is not None:
-        ids, lookup = _confident(decode_label(data, where), item.confidence, settings, where)
+def _state_to_json(state: FileState) -> list[Any]:
+    return [state.size, state.time, state.digest.hex()]
+
+
+def _state_from_json(values: list[Any]) -> FileState:
+    size, time, digest = values
+    return FileState(size, time, bytes.fromhex(digest))
+
+
+def _scan_bytes(source: ItemBytes, item: IndexItem, settings: IndexSettings, where: str) -> TileEntries:
+    num_classes, tile, data = settings.classes.num_classes, settings.tile, source.label.data
+    if source.confidence is not None:
+        confidence = decode_label(source.confidence.data, str(item.confidence))
+        ids, lookup = _confident(decode_label(data, where), confidence, item, settings)
         return scan_label(ids, lookup, num_classes, tile=tile, where=where)
     parts = split_png(data, where)
     size = (parts.header.height, parts.header.width)
@@ -204,12 +269,13 @@ def _scan_bytes(data: bytes, item: IndexItem, settings: IndexSettings, where: st
 
 
 def _confident(
-    ids: NDArray[np.uint8], path: Path, settings: IndexSettings, where: str
+    ids: NDArray[np.uint8], confidence: NDArray[np.uint8], item: IndexItem, settings: IndexSettings
 ) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
     """Return class ids with unsure pixels ignored, and the look-up that reads them."""
-    confidence = read_label(path)
     if confidence.shape != ids.shape:
-        raise LabelError(f"{path}: has {confidence.shape} pixels, its label {where} {ids.shape}. Expected the same.")
+        raise LabelError(
+            f"{item.confidence}: has {confidence.shape} pixels, its label {item.path} {ids.shape}. Expected the same."
+        )
     lookup = train_id_lookup(settings.classes.num_classes)
     return scan_confidence(ids, confidence, settings.lookup, settings.confidence), lookup
 
@@ -218,8 +284,3 @@ def _refuse_other_classes(meta: Any, settings: IndexSettings, where: str) -> Non
     told = meta.get("about", {}).get("settings", {}).get("classes_digest", settings.classes.digest)
     if told != settings.classes.digest or meta["num_classes"] != settings.classes.num_classes:
         raise StoreError(f"{where}: was pooled by another class table than '{settings.classes.name}'. Pass --classes.")
-
-
-def beside(key: str, path: Path) -> str:
-    """Return the name of a file that lies in the folder of the label `key`."""
-    return (Path(key).parent / path.name).as_posix()

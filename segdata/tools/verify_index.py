@@ -1,4 +1,4 @@
-"""Re-read class indexes: their checksums, and the labels they were made from."""
+"""Re-read class indexes: their checksums, and the labels and confidence images they were made from."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,13 +20,14 @@ def find_indexes(place: Path) -> list[Path]:
 
 
 def faults_of(path: Path) -> Iterator[Fault]:
-    """Yield what is amiss with one index: unfinished, damaged, or stale, a line for each label that differs."""
+    """Yield what is amiss with one index: unfinished, damaged, or stale, a line for each file that differs."""
     if path.with_name(f"{path.name}.parts").is_dir():
-        yield Fault("unfinished", str(path), f"{path}: the run has not come to its end. Run segdata index again.")
+        way_out = "Run segdata index again" + (", with --overwrite." if path.exists() else ".")
+        yield Fault("unfinished", str(path), f"{path}: the run has not come to its end. {way_out}")
     if not path.exists():
         return
     try:
-        check_npz(path)
+        check_npz(path)  # also where its labels are out of reach
         index = ClassIndex.load(path, check=False)
         told = list(index.faults(deep=True)) if _has_root(index) else []
     except StoreError as error:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -14,11 +15,11 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from segdata.errors import LabelError, SegdataError, SettingsError, StoreError
-from segdata.files import explain_os_error, write_atomic
+from segdata.files import explain_os_error, read_regular, write_atomic
 from segdata.labels.classes import ClassTable
 from segdata.layouts import LabelledImage
 from segdata.sampling.index import ClassIndex, IndexHead
-from segdata.sampling.merge import IndexedImage, merge_images
+from segdata.sampling.merge import FileState, IndexedImage, merge_images
 from segdata.sampling.scan import TileEntries, scan_label
 from segdata.sampling.stream import Source
 from segdata.training.processes import World
@@ -100,7 +101,7 @@ def open_sources(
 def list_index(recipe: SourceRecipe, data: DataRecipe) -> ClassIndex:
     """Return an index that names the images of a source but not what is in them: enough to draw whole images."""
     samples = find_samples(recipe)
-    images = [_indexed(sample, recipe.root, _nothing(), b"", bytes(16)) for sample in samples]
+    images = [_indexed(sample, recipe, _nothing(), FileState(), FileState()) for sample in samples]
     return merge_images(_head(recipe, data, samples, scanned=False), images, root=recipe.root)
 
 
@@ -108,17 +109,28 @@ def keep_index(recipe: SourceRecipe, data: DataRecipe, path: Path, *, progress: 
     """Return the index of a source, from its file where that is up to date, else made and written there."""
     samples = find_samples(recipe)
     head = _head(recipe, data, samples, scanned=True)
-    if path.exists():
-        try:
-            index = ClassIndex.load(path)
-        except StoreError:  # stale or damaged: ours to make again
-            pass
-        else:
-            if index.head == head:
-                return index
+    kept = _load_kept(path, head) if path.exists() else None
+    if kept is not None:
+        with suppress(StoreError):  # only saves reading the labels at each start
+            if kept.path is None:
+                _write(kept, recipe, path)
+        return kept
     index = merge_images(head, _scan(samples, recipe, data, progress), root=recipe.root)
-    write_atomic(path, index.encode(os.path.relpath(recipe.root, path.parent)), durable=True)
+    _write(index, recipe, path)
     return index
+
+
+def _load_kept(path: Path, head: IndexHead) -> ClassIndex | None:
+    """Return the index that was kept, with the times of now; None where it is stale, damaged, or of another head."""
+    try:
+        index = ClassIndex.load(path, check=False)
+        return index.refreshed() if index.head == head else None
+    except StoreError:  # ours to make again
+        return None
+
+
+def _write(index: ClassIndex, recipe: SourceRecipe, path: Path) -> None:
+    write_atomic(path, index.encode(os.path.relpath(recipe.root, path.parent)), durable=True)
 
 
 class _Scanning(Dataset["IndexedImage | str"]):
@@ -134,16 +146,16 @@ class _Scanning(Dataset["IndexedImage | str"]):
         sample = self.samples[number]
         assert sample.label is not None
         try:
-            data = sample.label.read_bytes()
+            label, sure = _state_of(sample.label), _state_of(_confidence_of(sample, self.recipe))
             confidence = self.recipe.confidence
             ids = read_class_ids(sample, self.table, self.recipe.label_encoding, confidence=confidence)
             lookup = np.arange(256, dtype=np.int16)
             entries = scan_label(ids, lookup, self.table.num_classes, tile=self.tile, where=str(sample.label))
         except OSError as error:
-            return explain_os_error(error, "cannot be read", sample.label)
+            return explain_os_error(error, "cannot be read", error.filename or sample.label)
         except SegdataError as error:
             return str(error)
-        return _indexed(sample, self.recipe.root, entries, data, blake2b(data, digest_size=16).digest())
+        return _indexed(sample, self.recipe, entries, label, sure)
 
 
 def _scan(
@@ -165,17 +177,36 @@ def _scan(
     return images
 
 
-def _indexed(sample: LabelledImage, root: Path, entries: TileEntries, data: bytes, digest: bytes) -> IndexedImage:
-    assert sample.label is not None
+def _indexed(
+    sample: LabelledImage, recipe: SourceRecipe, entries: TileEntries, label: FileState, sure: FileState
+) -> IndexedImage:
+    """Return an image of the index, of these states of its label and of its confidence image."""
     return IndexedImage(
-        label=os.path.relpath(sample.label, root),
-        picture="" if sample.image is None else os.path.relpath(sample.image, root),
-        label_bytes=len(data),
-        label_time=sample.label.stat().st_mtime_ns if data else 0,
-        label_digest=digest,
+        label=_below(recipe, sample.label),
+        picture=_below(recipe, sample.image),
+        label_state=label,
         entries=entries,
-        confidence="" if sample.confidence is None else os.path.relpath(sample.confidence, root),
+        confidence=_below(recipe, _confidence_of(sample, recipe)),
+        confidence_state=sure,
     )
+
+
+def _state_of(path: Path | None) -> FileState:
+    """Read a file to know it again; no file has the state of none."""
+    if path is None:
+        return FileState()
+    time = path.stat().st_mtime_ns
+    return FileState.of(read_regular(path), time)
+
+
+def _confidence_of(sample: LabelledImage, recipe: SourceRecipe) -> Path | None:
+    """Return the confidence image of a sample, None also where the recipe takes all pixels as sure."""
+    return sample.confidence if recipe.confidence > 0 else None
+
+
+def _below(recipe: SourceRecipe, path: Path | None) -> str:
+    """Return a path from the root of the source, empty for None."""
+    return "" if path is None else os.path.relpath(path, recipe.root)
 
 
 def _nothing() -> TileEntries:
@@ -192,7 +223,8 @@ def _nothing() -> TileEntries:
 
 
 def _head(recipe: SourceRecipe, data: DataRecipe, samples: Sequence[LabelledImage], *, scanned: bool) -> IndexHead:
-    names = "\n".join(str(sample.relative) for sample in samples)
+    files = [path for sample in samples for path in (sample.label, sample.image, _confidence_of(sample, recipe))]
+    names = "\n".join(_below(recipe, path) for path in files)
     settings = {
         "encoding": recipe.label_encoding,
         "confidence": recipe.confidence,

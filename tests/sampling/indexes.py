@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from segdata.sampling.index import ClassIndex, IndexHead
-from segdata.sampling.merge import IndexedImage, merge_images
+from segdata.sampling.merge import FileState, IndexedImage, merge_images
 from segdata.sampling.scan import TileEntries
 
 
@@ -28,7 +28,7 @@ def made_index(classes_of_tiles: Sequence[Sequence[Sequence[int]]], num_classes:
             points=points.astype(np.uint16),
             centroids=points[:, 0].astype(np.uint16),
         )
-        images.append(IndexedImage(f"{number}.png", "", 0, 0, bytes(16), entries))
+        images.append(IndexedImage(f"{number}.png", "", FileState(), entries))
     names = tuple(f"class {class_id}" for class_id in range(num_classes))
     return merge_images(IndexHead(names, "table", tile), images)
 

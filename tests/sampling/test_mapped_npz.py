@@ -1,5 +1,6 @@
 """The file that maps: NumPy reads it, damage is found, nothing is unpickled."""
 
+import os
 import zipfile
 from io import BytesIO
 
@@ -45,8 +46,25 @@ def test_the_digest_tells_types_names_and_shapes_apart():
 @pytest.mark.parametrize("length", [0, 10, 200, 700])
 def test_a_truncated_file_is_refused(file, length):
     file.write_bytes(file.read_bytes()[:length])
-    with pytest.raises(StoreError, match=r"some\.npz: is no whole index file"):
+    with pytest.raises(
+        StoreError, match=r"some\.npz: is no whole index file .* Run `segdata index --overwrite` to redo"
+    ):
         map_npz(file)
+
+
+@pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n" + bytes(200), b"x", b"my thesis"])
+def test_another_kind_of_file_is_no_index(file, data):
+    file.write_bytes(data)
+    with pytest.raises(
+        StoreError, match=r"some\.npz: is no class index\. Expected a file that `segdata index` wrote\.$"
+    ):
+        map_npz(file)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(StoreError, match=r"pipe\.npz: cannot be read \(Not a regular file\)"):
+        map_npz(tmp_path / "pipe.npz")
 
 
 def test_a_missing_file_is_refused(tmp_path):
@@ -68,10 +86,25 @@ def test_a_flipped_bit_is_found_by_the_checksum(file):
         check_npz(file)
 
 
+def test_a_flipped_bit_of_a_checked_array_is_found_at_once(file):
+    data = bytearray(file.read_bytes())
+    data[data.index(np.arange(12).tobytes()) + 8] ^= 1
+    file.write_bytes(bytes(data))
+    with pytest.raises(StoreError, match=r"'a\.npy' does not match its checksum\)\. Run `segdata index --overwrite`"):
+        map_npz(file, checked=("a",))
+
+
+@pytest.mark.parametrize("what", [b"'fortran_order': False", b"'shape': (3, 4)"])
+def test_a_header_that_python_cannot_parse_is_refused(file, what):
+    file.write_bytes(file.read_bytes().replace(what, what.replace(b"'", b'"', 1)))
+    with pytest.raises(StoreError, match=r"'a\.npy' is no array of numbers"):
+        map_npz(file)
+
+
 def test_pickled_objects_are_refused(tmp_path):
     path = tmp_path / "evil.npz"
     np.savez(path, a=np.array([{}], dtype=object))
-    with pytest.raises(StoreError, match="does not hold what it says"):
+    with pytest.raises(StoreError, match=r"'a\.npy' is no array of numbers"):
         map_npz(path)
 
 

@@ -1,5 +1,6 @@
 """Indexing folders: one file, the same to the byte however the run went, and refused where it would mislead."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -126,8 +127,17 @@ def test_an_index_of_other_settings_is_refused_and_can_be_overwritten(labels):
 
 def test_parts_of_other_settings_are_refused(labels):
     run_index(plan(labels), BatchSettings(shard=(1, 2)))
-    with pytest.raises(SettingsError, match="tile was 16, is now 8"):
+    with pytest.raises(
+        SettingsError,
+        match=r"city\.npz: was begun with other settings: tile was 16, is now 8\. Choose another FILE, or",
+    ):
         run_index(plan(labels, tile=8), HERE)
+
+
+def test_a_run_of_which_no_part_was_done_is_begun_anew(labels):
+    outcomes, _ = run_index(plan(labels, classes="camvid", encoding="labelIds"), HERE)
+    assert statuses(outcomes) == ["error"] * 6
+    assert statuses(run_index(plan(labels), HERE)[0]) == ["done"] * 6
 
 
 def test_another_set_of_images_is_refused(labels):
@@ -146,8 +156,18 @@ def test_a_stale_index_is_refused(labels):
 
 def test_something_else_in_the_place_of_the_index_is_refused(labels):
     (labels.parent / "city.npz").write_bytes(b"my thesis")
-    with pytest.raises(StoreError, match=r"city\.npz: is no whole index file"):
+    with pytest.raises(StoreError, match=r"city\.npz: is no class index"):
         run_index(plan(labels), HERE)
+
+
+def test_the_way_out_of_a_truncated_index_is_true(labels):
+    _, index = run_index(plan(labels), HERE)
+    whole = index.path.read_bytes()
+    index.path.write_bytes(whole[:300])
+    with pytest.raises(StoreError, match=r"is no whole index file .* Run `segdata index --overwrite` to redo it"):
+        run_index(plan(labels), HERE)
+    run_index(plan(labels), BatchSettings(overwrite=True))
+    assert index.path.read_bytes() == whole
 
 
 def test_label_ids_are_read_by_the_class_table(tmp_path):
@@ -170,6 +190,15 @@ def test_targets_give_the_counts_of_their_labels(labels):
     assert of_targets.head.reach == 2
     for name in ("entry_pixels", "entry_tiles", "entry_images", "class_starts", "image_sizes"):
         assert of_targets.arrays[name].tolist() == of_labels.arrays[name].tolist()
+
+
+def test_the_reach_of_targets_of_mixed_scales_is_the_largest(tmp_path):
+    (tmp_path / "targets").mkdir()
+    for name, scales in {"a": [2], "b": [4, 8], "c": [2]}.items():
+        data = encode_cpp(pool_targets(np.zeros((32, 32), np.uint8), scales, num_classes=19))
+        (tmp_path / "targets" / f"{name}.cpp.npz").write_bytes(data)
+    _, index = run_index(plan(tmp_path / "targets", tile=64), HERE)
+    assert index.head.reach == 4
 
 
 def _read(path):
@@ -203,6 +232,67 @@ def test_a_changed_confidence_image_makes_its_part_anew(labels):
     assert index.arrays["image_ignored"][1] == 40 * 48
 
 
+@pytest.fixture
+def unsure(labels):
+    """Return the plan of an index that is there, of labels two of which have a confidence image."""
+    for number in (1, 4):
+        (labels / f"{number}_prob.png").write_bytes(encode_label(np.full((40, 48), 255, np.uint8)))
+    planned = plan(labels)
+    run_index(planned, HERE)
+    assert ClassIndex.load(planned.output).names("confidence") == ["", "1_prob.png", "", "", "4_prob.png", ""]
+    return planned
+
+
+def test_a_confidence_image_that_changed_makes_the_index_stale(labels, unsure):
+    (labels / "1_prob.png").write_bytes(encode_label(np.eye(40, 48, dtype=np.uint8)))
+    with pytest.raises(StoreError, match=r"is stale: .*1_prob\.png has"):
+        run_index(plan(labels), HERE)
+    run_index(plan(labels), BatchSettings(overwrite=True))
+    assert ClassIndex.load(unsure.output).arrays["image_ignored"][1] == 40 * 48
+
+
+def test_a_confidence_image_that_came_or_went_makes_the_index_another(labels, unsure):
+    (labels / "2_prob.png").write_bytes(encode_label(np.full((40, 48), 255, np.uint8)))
+    with pytest.raises(
+        SettingsError, match=r"holds 2 confidence images, .* has 3; '2_prob\.png' is in one of them alone"
+    ):
+        run_index(plan(labels), HERE)
+    (labels / "2_prob.png").unlink()
+    (labels / "4_prob.png").unlink()
+    with pytest.raises(
+        SettingsError, match=r"holds 2 confidence images, .* has 1; '4_prob\.png' is in one of them alone"
+    ):
+        run_index(plan(labels), HERE)
+    with pytest.raises(StoreError, match=r"is stale: .*4_prob\.png cannot be read"):
+        ClassIndex.load(unsure.output)
+
+
+def test_the_times_of_a_copied_data_set_are_stored_by_the_next_run(labels, unsure):
+    for path in labels.iterdir():
+        os.utime(path, ns=(5, 5))
+    outcomes, index = run_index(plan(labels), HERE)
+    assert statuses(outcomes) == ["kept"] * 6
+    assert index.arrays["label_times"].tolist() == [5] * 6
+    assert index.arrays["confidence_times"].tolist() == [0, 5, 0, 0, 5, 0]
+    before = unsure.output.stat().st_ino
+    run_index(plan(labels), HERE)
+    assert unsure.output.stat().st_ino == before
+
+
+def test_a_pipe_among_the_labels_is_named_and_not_waited_for(labels):
+    os.mkfifo(labels / "pipe.png")
+    outcomes, _ = run_index(plan(labels), HERE)
+    assert statuses(outcomes) == ["done"] * 6 + ["error"]
+    assert "pipe.png: cannot be read (Not a regular file)" in outcomes[6].message
+
+
+def test_a_pipe_in_the_place_of_a_part_is_replaced(labels):
+    planned = plan(labels)
+    planned.parts.mkdir()
+    os.mkfifo(planned.items[0].part)
+    assert statuses(run_index(planned, HERE)[0]) == ["done"] * 6
+
+
 def test_pictures_are_found_by_their_path(labels):
     pictures = labels.parent / "pictures"
     pictures.mkdir()
@@ -210,6 +300,35 @@ def test_pictures_are_found_by_their_path(labels):
     _, index = run_index(plan(labels, pictures=pictures), HERE)
     assert index.picture_path(0) == pictures / "0.JPG"
     assert index.picture_path(1) is None
+
+
+def test_pictures_are_added_to_an_index_that_is_there(labels):
+    run_index(plan(labels), HERE)
+    pictures = labels.parent / "pictures"
+    pictures.mkdir()
+    for number in (0, 2):
+        (pictures / f"{number}.jpg").write_bytes(b"")
+    later = plan(labels, pictures=pictures)
+    outcomes, index = run_index(later, BatchSettings(dry_run=True))
+    assert statuses(outcomes) == ["todo", "kept", "todo", "kept", "kept", "kept"]
+    assert not any(index.names("picture"))
+    outcomes, index = run_index(later, HERE)
+    assert statuses(outcomes) == ["done", "kept", "done", "kept", "kept", "kept"]
+    assert index.names("picture") == ["../pictures/0.jpg", "", "../pictures/2.jpg", "", "", ""]
+    run_index(plan(labels, "straight.npz", pictures=pictures), HERE)
+    assert later.output.read_bytes() == (labels.parent / "straight.npz").read_bytes()
+    assert statuses(run_index(plan(labels), HERE)[0]) == ["kept"] * 6
+    assert ClassIndex.load(later.output).picture_path(2) == pictures / "2.jpg"
+
+
+def test_targets_get_the_pictures_of_their_labels(tmp_path):
+    for folder in ("targets/a", "pictures/a"):
+        (tmp_path / folder).mkdir(parents=True)
+    data = encode_cpp(pool_targets(np.zeros((16, 16), np.uint8), [2], num_classes=19))
+    (tmp_path / "targets/a/x.y.cpp.npz").write_bytes(data)
+    (tmp_path / "pictures/a/x.y.jpg").write_bytes(b"")
+    _, index = run_index(plan(tmp_path / "targets", pictures=tmp_path / "pictures"), HERE)
+    assert index.picture_path(0) == tmp_path / "pictures/a/x.y.jpg"
 
 
 def test_a_folder_of_pictures_that_fit_no_label_is_refused(labels, tmp_path):

@@ -304,6 +304,19 @@ def test_each_label_that_changed_makes_the_index_stale(tmp_path: Path) -> None:
     assert ["a.png" in found.faults[0].message, "b.png" in found.faults[1].message] == [True, True]
 
 
+def test_a_confidence_image_that_changed_makes_the_index_stale(tmp_path: Path) -> None:
+    index = tmp_path / "labels.index.npz"
+    confidence = tmp_path / "labels" / "b_prob.png"
+    confidence.parent.mkdir()
+    (tmp_path / "labels" / "b.png").write_bytes(a_label(0))
+    confidence.write_bytes(encode_label(np.full((6, 8), 255, np.uint8)))
+    run_index(plan_index(tmp_path / "labels", index, encoding="trainIds"), BatchSettings())
+    assert verify(tmp_path).faults == ()
+    confidence.write_bytes(a_label(1))
+    assert told(verify(tmp_path)) == [("stale", str(index))]
+    assert str(confidence) in verify(tmp_path).faults[0].message
+
+
 def test_an_index_without_its_labels_is_only_read(tmp_path: Path) -> None:
     make_index(tmp_path)
     shutil.rmtree(tmp_path / "labels")
@@ -316,3 +329,12 @@ def test_an_index_of_which_shards_are_done_is_unfinished(tmp_path: Path) -> None
     index.unlink()
     run_index(plan_index(tmp_path / "labels", index, encoding="trainIds"), BatchSettings(shard=(1, 2)))
     assert told(verify(tmp_path)) == [("unfinished", str(index))]
+
+
+def test_an_index_that_shards_are_to_replace_is_unfinished(tmp_path: Path) -> None:
+    index = make_index(tmp_path)
+    plan = plan_index(tmp_path / "labels", index, encoding="trainIds")
+    run_index(plan, BatchSettings(shard=(1, 2), overwrite=True))
+    found = verify(tmp_path)
+    assert told(found) == [("unfinished", str(index))]
+    assert found.faults[0].message.endswith("Run segdata index again, with --overwrite.")

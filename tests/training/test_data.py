@@ -1,5 +1,6 @@
 """From a draw to a sample: the same everywhere, with exact targets where they are at hand."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ from small_runs import small_recipe
 from segdata.cpp.store import encode_cpp
 from segdata.cpp.targets import pool_targets
 from segdata.cpp.tensors import cpp_counts
-from segdata.errors import SettingsError
+from segdata.errors import LabelError, SettingsError
 from segdata.files import digest_of_bytes
-from segdata.labels.png import read_label
+from segdata.labels.png import encode_label, read_label
 from segdata.sampling.crop import place_crop
 from segdata.sampling.stream import Draw, Stream
 from segdata.training.data import PooledTargets, TrainingDataset, collate, prepare_images
@@ -162,6 +163,56 @@ def test_an_index_that_is_kept_is_made_again_when_a_label_changes(tmp_path):
     label.write_bytes(first.label_path(1).read_bytes())
     second = open_sources(recipe.data, tmp_path / "indexes", World())[1].source.index
     assert first.digest != second.digest
+
+
+def auto_labels(folder: Path):
+    """Write auto-labels with their confidence, and return a recipe that draws from them by class."""
+    city = small_recipe(folder, "data.sources.uniform.annotation=auto", "data.sources.uniform.confidence=0.9")
+    for path in sorted((folder / "city/leftImg8bit/train/town").glob("*_leftImg8bit.png")):
+        target = folder / "city/train/town" / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(encode_label(np.full((40, 56), 7, np.uint8)))
+        target.with_name(f"{path.stem}_prob.png").write_bytes(encode_label(np.full((40, 56), 255, np.uint8)))
+    return city
+
+
+@pytest.mark.parametrize(
+    "change", [lambda path: path.write_bytes(encode_label(np.eye(40, 56, dtype=np.uint8))), Path.unlink]
+)
+def test_an_index_that_is_kept_is_made_again_when_a_confidence_image_changes(tmp_path, change):
+    recipe = auto_labels(tmp_path)
+    first = open_sources(recipe.data, tmp_path / "indexes", World())[1].source.index
+    change(first.confidence_path(0))
+    second = open_sources(recipe.data, tmp_path / "indexes", World())[1].source.index
+    assert first.digest != second.digest
+
+
+def test_an_index_that_is_kept_is_made_again_when_a_confidence_image_comes(tmp_path):
+    recipe = auto_labels(tmp_path)
+    confidence = min((tmp_path / "city/train/town").glob("*_prob.png"))
+    confidence.rename(tmp_path / "kept.png")
+    first = open_sources(recipe.data, tmp_path / "indexes", World())[1].source.index
+    (tmp_path / "kept.png").rename(confidence)
+    second = open_sources(recipe.data, tmp_path / "indexes", World())[1].source.index
+    assert (first.confidence_path(0), second.confidence_path(0)) == (None, confidence)
+
+
+def test_an_index_that_is_kept_gets_the_times_of_a_copied_data_set(tmp_path):
+    recipe = small_recipe(tmp_path)
+    first = open_sources(recipe.data, tmp_path / "indexes", World())[1].source.index
+    os.utime(first.label_path(0), ns=(5, 5))
+    second = open_sources(recipe.data, tmp_path / "indexes", World())[1].source.index
+    assert second.arrays["label_times"][0] == 5
+    assert second.digest == first.digest
+
+
+def test_a_pipe_among_the_labels_is_named_and_not_waited_for(tmp_path):
+    recipe = small_recipe(tmp_path)
+    label = next((tmp_path / "city/gtFine/train/town").glob("*.png"))
+    label.unlink()
+    os.mkfifo(label)
+    with pytest.raises(LabelError, match=f"{label.name}: cannot be read: Not a regular file"):
+        open_sources(recipe.data, tmp_path / "indexes", World())
 
 
 def test_an_index_of_other_classes_is_refused(tmp_path):
