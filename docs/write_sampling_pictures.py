@@ -13,13 +13,13 @@ from segdata.pictures.stream import stream_figure
 from segdata.sampling.dataset import CropDataset
 from segdata.sampling.presets import preset_sources
 from segdata.sampling.sampler import MixedClassUniformSampler
-from segdata.sampling.summary import epoch_as_json, summarise_epoch
+from segdata.sampling.summary import LabelCrops, epoch_as_json, summarise_epoch
 from segdata.scenes import write_cityscapes
 from segdata.tools.batch import BatchSettings
 from segdata.tools.index import plan_index, run_index
 
 IMAGES = Path(__file__).parent / "images"
-RANKS = 5
+RANKS, CROP_SIZE = 5, (256, 256)
 
 
 def main() -> None:
@@ -37,9 +37,10 @@ def main() -> None:
         ]
         stream = ranks[0].stream
         save_picture(stream_figure(ranks), IMAGES / "stream.png", fewer_colours=True)
-        told = epoch_as_json(stream, summarise_epoch(stream, 0, 2975))
+        crops = LabelCrops.unscaled(sources, CROP_SIZE, seed=0)
+        told = epoch_as_json(stream, summarise_epoch(stream, 0, 2975, crops))
         save_picture(epoch_figure(told), IMAGES / "epoch.png", fewer_colours=True)
-        dataset, draws = CropDataset(sources, (256, 256)), stream.draws(0, 10).to_draws()
+        dataset, draws = CropDataset(sources, CROP_SIZE), stream.draws(0, 10).to_draws()
         sheet = contact_sheet([dataset.crop(draw) for draw in draws], draws, sources)
         save_picture(sheet, IMAGES / "crops.jpg")
 

@@ -35,7 +35,7 @@ def test_tables_of_sources_and_classes(index):
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert [line.split() for line in lines[1:3]] == [["fine", "3", "3/5", "6"], ["coarse", "3", "2/5", "4"]]
-    rows = {line.split()[0]: line.split() for line in lines[5:]}
+    rows = {line.split()[0]: line.split() for line in lines[7:]}
     assert rows["road"][1:3] == ["50.000%", "1"]
     assert rows["car"][1:3] == ["16.667%", "1"]
     assert rows["train"][1:] == ["0.000%", "0", "0.000%", "-"]
@@ -48,7 +48,8 @@ def test_a_class_that_no_source_has_is_named_once(index, caplog):
 
 def test_json_is_the_epoch_in_plain_values(index):
     told = json.loads(invoke("--source", f"a={index}:1:1", "--epoch-size", 8, "--json").stdout)
-    assert told["sources"] == [{"name": "a", "share": "1", "draws": 8, "images": 3}]
+    (row,) = told["sources"]
+    assert (row["name"], row["share"], row["share_given"], row["draws"], row["images"]) == ("a", "1", "1", 8, 3)
     assert {row["class"]: row["draws"] for row in told["classes"] if row["draws"]} == {
         "road": 2, "sidewalk": 2, "building": 2, "car": 2
     }  # fmt: skip
@@ -88,10 +89,12 @@ def test_the_recipe_of_a_training_run_is_shown_as_it_will_train(camvid):
     result = of_training(camvid, "--json")
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
-    assert told["sources"] == [{"name": "train", "share": "1", "draws": 16, "images": 3}]
+    (source,) = told["sources"]
+    assert (source["name"], source["share"], source["draws"], source["images"]) == ("train", "1", 16, 3)
     rows = {row["class"]: row for row in told["classes"]}
     assert rows["sky"]["draws"] + rows["car"]["draws"] == 8
-    assert rows["car"]["pixels_before"] == pytest.approx(12 * 12 / (3 * 32 * 48))
+    assert (told["measured"]["by"], told["measured"]["crops"]) == ("crops", 16)
+    assert min(rows[name][f"pixels_{when}"] for name in ("sky", "car") for when in ("before", "after")) > 0
     assert (camvid / "kept" / "train.npz").exists()
 
 
@@ -99,6 +102,63 @@ def test_a_source_that_draws_nothing_by_class_has_its_pixels_counted_too(camvid)
     told = json.loads(of_training(camvid, "--json", settings=("data.sources.train.class_uniform=0",)).stdout)
     assert {row["class"]: row["pixels_before"] for row in told["classes"]}["car"] > 0
     assert sum(row["draws"] for row in told["classes"]) == 0
+
+
+def test_the_measured_labels_of_a_training_recipe_are_those_of_its_crops(camvid, tmp_path):
+    from segdata.sampling.sampler import MixedClassUniformSampler
+    from segdata.training.data import TrainingDataset
+    from segdata.training.recipe import load_recipe
+    from segdata.training.sources import open_sources
+
+    settings = (*TRAINING, "augmentation.crop=[16, 24]", "augmentation.scale=[0.5, 2]")
+    recipe = load_recipe("camvid-fcn-ce", [*settings, f"data.root={camvid}"])
+    sources = tuple(open_sources(recipe.data, tmp_path, scan_all=True))
+    sampler = MixedClassUniformSampler([source.source for source in sources], epoch_size=16, seed=3)
+    cut = TrainingDataset(sources=sources, augmentation=recipe.augmentation, seed=3).crop
+    pixels = np.bincount(np.concatenate([cut(draw).label.reshape(-1) for draw in sampler]), minlength=256)[:11]
+    told = json.loads(of_training(camvid, "--json", settings=settings).stdout)
+    assert [row["pixels_after"] for row in told["classes"]] == pytest.approx(pixels / pixels.sum())
+
+
+def test_the_tiles_are_counted_where_no_crop_is_to_be_measured(camvid):
+    told = json.loads(of_training(camvid, "--json", "--measure", 0).stdout)
+    assert (told["measured"]["by"], told["measured"]["tiles"], told["measured"]["why"]) == ("tiles", [1024], "")
+    rows = {row["class"]: row for row in told["classes"]}
+    assert rows["car"]["pixels_before"] == pytest.approx(12 * 12 / (3 * 32 * 48))
+
+
+def test_table_and_json_say_how_the_pixels_were_counted(index):
+    words = ("--source", f"a={index}:1:1", "--epoch-size", 8)
+    cropped, tiled = invoke(*words, "--crop-size", 8, 8).stdout, invoke(*words).stdout
+    assert "pixels in 8 crops of 8x8: before, drawn image by image; after, as the epoch draws" in cropped
+    assert "pixels by tiles of 32: before, whole images; after, the tiles drawn. Smaller crops change more" in tiled
+    assert "not by crops: no crop size is given" in tiled
+    told = json.loads(invoke(*words, "--crop-size", 8, 8, "--json").stdout)["measured"]
+    assert (told["by"], told["crops"], told["crop_size"]) == ("crops", 8, [8, 8])
+    assert told["text"] in cropped
+
+
+def test_stored_targets_have_no_pixels_to_crop(index):
+    stored = index.with_name("stored")
+    for words in (
+        ["precompute-cpp", index.parent / "labels", stored],
+        ["index", stored, "-o", index.with_name("t.npz")],
+    ):
+        assert CliRunner().invoke(group, [*map(str, words)]).exit_code == 0
+    words = ("--source", f"a={index.with_name('t.npz')}:1:1", "--crop-size", 8, 8, "--json")
+    told = json.loads(invoke(*words).stdout)["measured"]
+    assert told["by"] == "tiles"
+    assert "made from pooled targets" in told["why"]
+
+
+def test_a_share_that_is_used_as_another_is_shown(index):
+    output = invoke("--source", f"a={index}:0.00001", "--source", f"b={index}:0.99999").stdout
+    assert "source 'a': share 0.00001 is used as 1/10000 (10 times)" in output.splitlines()
+
+
+def test_two_sources_of_one_name_are_one_line(index):
+    result = invoke("--source", f"a={index}:0.5", "--source", f"a={index}:0.5")
+    assert (result.exit_code, "both are called 'a'" in str(result.exception)) == (1, True)
 
 
 def test_the_crops_of_a_training_recipe_have_its_size_and_outline_its_classes(camvid, tmp_path):

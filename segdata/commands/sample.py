@@ -11,9 +11,16 @@ import click
 from segdata.commands.options import ends_in_one_line, printable, say
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from segdata.sampling.crop import CropBox
     from segdata.sampling.dataset import Crop
     from segdata.sampling.recipe import Mixture
     from segdata.sampling.stream import Draw, Source
+    from segdata.sampling.summary import LabelCrops
+    from segdata.training.recipe import AugmentationRecipe
+    from segdata.training.sources import TrainingSource
 
 EPOCH_SIZE, CROP_SIZE, NUM_CROPS = 2975, (512, 512), 20
 
@@ -52,6 +59,11 @@ EPOCH_SIZE, CROP_SIZE, NUM_CROPS = 2975, (512, 512), 20
     type=click.Tuple([click.IntRange(min=1)] * 2),
     help="Height and width of a crop.  [default: the recipe's, or {} {}]".format(*CROP_SIZE),
 )
+@click.option(
+    "--measure",
+    type=click.IntRange(min=0),
+    help="Draws whose crops are measured; 0 counts tiles.  [default: 500, or more where labels are small]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @ends_in_one_line
 def command(
@@ -65,13 +77,15 @@ def command(
     plot: Path | None,
     crops: Path | None,
     crop_size: tuple[int, int] | None,
+    measure: int | None,
     as_json: bool,
 ) -> None:
     """Show what an epoch will draw.
 
     For each source its share, for each class its part of the pixels before and after, and how often it is drawn.
-    "Before" is an epoch of the same sources drawn image by image; "after" counts the tiles that are drawn. The crops of
-    a training recipe are those of the run, scaled and mirrored as it says.
+    "Before" is an epoch of the same sources drawn image by image, "after" the epoch as it is drawn. With a training
+    recipe or --crop-size both are measured on label crops of that size, else counted by whole tiles of the indexes. The
+    crops of a training recipe are those of the run, scaled and mirrored as it says.
 
     \b
     Examples:
@@ -88,7 +102,8 @@ def command(
     seed = asked.seed if seed is None else seed
     sampler = MixedClassUniformSampler(asked.sources, epoch_size=epoch_size or asked.epoch_size, seed=seed)
     sampler.set_epoch(epoch)
-    summary = summarise_epoch(sampler.stream, sampler.position, sampler.position + len(sampler))
+    start, stop = sampler.position, sampler.position + len(sampler)
+    summary = summarise_epoch(sampler.stream, start, stop, asked.labels(crop_size, seed), num_crops=measure)
     told = epoch_as_json(sampler.stream, summary)
     if plot is not None:
         from segdata.pictures.sampling import epoch_figure
@@ -110,7 +125,10 @@ def format_epoch(told: dict[str, Any]) -> str:
     lines = [f"{'source':<20} {'images':>8} {'share':>10} {'draws':>8}"]
     for row in told["sources"]:
         lines.append(f"{row['name'][:20]:<20} {row['images']:>8} {row['share']:>10} {row['draws']:>8}")
-    lines += ["", f"{'class':<20} {'pixels before':>14} {'draws':>8} {'pixels after':>14} {'times':>8}"]
+    lines += [*told["changed_shares"], "", told["measured"]["text"]]
+    if told["measured"]["why"]:
+        lines.append(f"not by crops: {told['measured']['why']}")
+    lines.append(f"{'class':<20} {'pixels before':>14} {'draws':>8} {'pixels after':>14} {'times':>8}")
     for row in told["classes"]:
         before, after = row["pixels_before"], row["pixels_after"]
         times = f"{after / before:8.2f}" if before else f"{'-':>8}"
@@ -120,12 +138,16 @@ def format_epoch(told: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is to be shown: the sources, and how their draws become crops of a size, which None leaves to the recipe."""
+    """What is to be shown: the sources, and how their draws become crops of a size, which None leaves to the recipe.
+
+    `labels` gives None where nothing says how large a crop is.
+    """
 
     sources: "Sequence[Source]"
     epoch_size: int
     seed: int
     cropper: "Callable[[tuple[int, int] | None, int], Callable[[Draw], Crop]]"
+    labels: "Callable[[tuple[int, int] | None, int], LabelCrops | None]"
 
 
 def _asked(config: str | None, overrides: tuple[str, ...], sources: tuple[str, ...], indexes: Path | None) -> _Asked:
@@ -146,7 +168,12 @@ def _of_mixture(mixture: "Mixture") -> _Asked:
 
         return CropDataset(mixture.sources, crop_size or CROP_SIZE, seed=seed).crop
 
-    return _Asked(mixture.sources, mixture.epoch_size or EPOCH_SIZE, mixture.seed, cropper)
+    def labels(crop_size: tuple[int, int] | None, seed: int) -> "LabelCrops | None":
+        from segdata.sampling.summary import LabelCrops
+
+        return None if crop_size is None else LabelCrops.unscaled(mixture.sources, crop_size, seed)
+
+    return _Asked(mixture.sources, mixture.epoch_size or EPOCH_SIZE, mixture.seed, cropper, labels)
 
 
 def _of_training(config: str, overrides: tuple[str, ...], indexes: Path | None) -> _Asked:
@@ -158,11 +185,37 @@ def _of_training(config: str, overrides: tuple[str, ...], indexes: Path | None) 
     cache = Path("runs") / recipe.name / INDEXES if indexes is None else indexes
     sources = open_sources(recipe.data, cache, scan_all=True, progress=True)
 
+    def augmentation(crop_size: tuple[int, int] | None) -> "AugmentationRecipe":
+        return recipe.augmentation.model_copy(update={"crop": crop_size or recipe.augmentation.crop})
+
     def cropper(crop_size: tuple[int, int] | None, seed: int) -> "Callable[[Draw], Crop]":
         from segdata.training.data import TrainingDataset
 
-        augmentation = recipe.augmentation.model_copy(update={"crop": crop_size or recipe.augmentation.crop})
-        return TrainingDataset(sources=tuple(sources), augmentation=augmentation, seed=seed).crop
+        return TrainingDataset(sources=tuple(sources), augmentation=augmentation(crop_size), seed=seed).crop
+
+    def labels(crop_size: tuple[int, int] | None, seed: int) -> "LabelCrops":
+        return _training_labels(sources, augmentation(crop_size), seed)
 
     num_images = sum(source.source.index.num_images for source in sources)
-    return _Asked([source.source for source in sources], recipe.epoch_size(num_images), recipe.seed, cropper)
+    epoch_size = recipe.epoch_size(num_images)
+    return _Asked([source.source for source in sources], epoch_size, recipe.seed, cropper, labels)
+
+
+def _training_labels(
+    sources: "Sequence[TrainingSource]", augmentation: "AugmentationRecipe", seed: int
+) -> "LabelCrops":
+    """Return how `segdata.training.data.TrainingDataset` cuts the labels of its crops."""
+    from segdata.layouts.samples import read_class_ids
+    from segdata.sampling.crop import place_crop
+    from segdata.sampling.summary import LabelCrops
+    from segdata.training.augmentation import draw_augmentation
+
+    def read(place: int, image: int) -> "NDArray[np.uint8]":
+        source = sources[place]
+        return read_class_ids(source.sample(image), source.table, source.encoding, confidence=source.confidence)
+
+    def place(draw: "Draw", size: tuple[int, int]) -> "CropBox":
+        random = draw_augmentation(seed, draw.position, augmentation)
+        return place_crop(size, augmentation.crop, scale=random.scale, centre=draw.centre, where=random.where)
+
+    return LabelCrops(augmentation.crop, read, place)

@@ -26,14 +26,15 @@ def epoch_figure(told: dict[str, Any]) -> Image.Image:
     """Draw what `segdata.sampling.summary.epoch_as_json` tells.
 
     On top the shares of the sources as one bar. Below, per class, its part of the pixels before (ring) and after (disc)
-    on a logarithmic scale, and its class-uniform draws as a bar.
+    on a logarithmic scale, and its class-uniform draws as a bar; above them, how the pixels were counted.
     """
-    height = 300 + _ROW * len(told["classes"])
+    height = 340 + _ROW * len(told["classes"])
     picture = Image.new("RGB", (_WIDTH, height), (255, 255, 255))
     pen = ImageDraw.Draw(picture)
     pen.text((_MARGIN, 26), f"One epoch: {sum(row['draws'] for row in told['sources'])} draws", _INK, font(30))
     _draw_sources(pen, told["sources"], 84)
-    _draw_classes(pen, told["classes"], 236)
+    pen.text((_MARGIN, 164), told["measured"]["text"], _GREY, font(18))
+    _draw_classes(pen, told["classes"], 276)
     return picture
 
 
@@ -83,7 +84,7 @@ def _draw_change(pen: ImageDraw.ImageDraw, row: dict[str, Any], y: int, least: i
     """Draw ring, disc and the line between them; nothing for a class without a pixel."""
     before, after = row["pixels_before"], row["pixels_after"]
     if not before or not after:
-        pen.text((left + 8, y), "no pixel", _GREY, font(16), anchor="lm")
+        pen.text((left + 8, y), "no pixel seen", _GREY, font(16), anchor="lm")
         return
     start, end = _x_of(before, least, left), _x_of(after, least, left)
     pen.line((start, y, end, y), _AFTER if after >= before else _GREY, 4)

@@ -26,6 +26,7 @@ from segdata.sampling.keys import named_bits, named_key
 
 MAX_PERIOD = 10_000  # shares finer than one in ten thousand are rounded to it, and the rounded ones are the promise
 _TABLE_CELLS = 1 << 13
+_SAME = Fraction(1, 1_000_000)  # of a share: as near as shares have to come to a sum of 1
 
 
 def exact_shares(shares: Sequence[float | Fraction]) -> tuple[Fraction, ...]:
@@ -33,7 +34,7 @@ def exact_shares(shares: Sequence[float | Fraction]) -> tuple[Fraction, ...]:
 
     Shares that are such fractions (0.4, 1/3, 0.0725) come back as they are, others as the nearest ones; where these do
     not fit together, all are rounded to 1/10,000 by largest remainder. None becomes zero. The input has to be positive
-    and sum to 1 within 1e-6.
+    and sum to 1 within 1e-6. `is_changed` says which of them became others.
 
     Examples
     --------
@@ -46,6 +47,30 @@ def exact_shares(shares: Sequence[float | Fraction]) -> tuple[Fraction, ...]:
     if all(fractions) and sum(fractions) == 1 and lcm(*(share.denominator for share in fractions)) <= MAX_PERIOD:
         return tuple(fractions)
     return _rounded_shares([Fraction(share) for share in shares])
+
+
+def is_changed(given: float | Fraction, used: Fraction) -> bool:
+    """Say whether a share is used as another one than was given: by more than a millionth of it.
+
+    Examples
+    --------
+    >>> is_changed(1 / 3, Fraction(1, 3)), is_changed(0.00001, Fraction(1, 10_000))
+    (False, True)
+    """
+    return abs(used - Fraction(given)) > _SAME * Fraction(given)
+
+
+def share_text(share: float | Fraction) -> str:
+    """Write a share as a person would: a short fraction as it is, any other number with nine digits.
+
+    Examples
+    --------
+    >>> share_text(Fraction(2, 5)), share_text(0.4), share_text(0.00001), share_text(Fraction(1 / 7.3))
+    ('2/5', '0.4', '0.00001', '0.136986301')
+    """
+    if isinstance(share, Fraction) and share.denominator <= MAX_PERIOD:
+        return str(share)
+    return np.format_float_positional(float(share), precision=9, fractional=False, trim="-")
 
 
 def _rounded_shares(shares: Sequence[Fraction]) -> tuple[Fraction, ...]:

@@ -1,5 +1,6 @@
 """The stream: a pure function from (seed, position) to a draw. docs/sampling.md explains what it promises and why."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -9,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdata.errors import SettingsError
+from segdata.labels.bundled import bundled_classes
+from segdata.labels.classes import ClassTable
 from segdata.sampling import keys
 from segdata.sampling.index import ClassIndex
 from segdata.sampling.kernels import turns_all
-from segdata.sampling.shares import ShareSchedule
+from segdata.sampling.shares import MAX_PERIOD, ShareSchedule, is_changed, share_text
 
 Numbers = NDArray[np.int64]
+_log = logging.getLogger(__name__)
+_NUM_LISTED = 4  # shares of one source that a line of the log names
 
 
 class Draw(NamedTuple):
@@ -59,7 +64,7 @@ class Source:
     centre : {"pixel", "centroid"}
         A real pixel of the class, or the centre of mass of the class in the tile, which may lie on another class.
     name : str
-        What messages and tables call it.
+        What messages and tables call it, another for each; by default its place, ``source 0``.
     """
 
     index: ClassIndex
@@ -68,6 +73,37 @@ class Source:
     class_weights: Mapping[str, float] = field(default_factory=dict)
     centre: Literal["pixel", "centroid"] = "pixel"
     name: str = ""
+
+
+class UsedShare(NamedTuple):
+    """A share as it was given, and as it is used and promised.
+
+    Attributes
+    ----------
+    given, used : Fraction
+        Of all draws for a source's ``share``, of the source's draws for ``class_uniform``, of its class-uniform draws
+        for a class.
+    what : str
+        ``share`` or ``class_uniform``; empty for a class.
+    class_name : str
+        The class; empty for the others.
+    """
+
+    given: Fraction
+    used: Fraction
+    what: str = ""
+    class_name: str = ""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether they differ by more than a millionth."""
+        return is_changed(self.given, self.used)
+
+    def __str__(self) -> str:
+        """Say both, and how many times the given one is used."""
+        what = self.what or f"share of class '{self.class_name}'"
+        times = float(self.used / self.given)
+        return f"{what} {share_text(self.given)} is used as {share_text(self.used)} ({times:.7g} times)"
 
 
 @dataclass(frozen=True)
@@ -112,8 +148,8 @@ class Stream:
     Raises
     ------
     SettingsError
-        If the shares do not sum to 1, a source has no images or no pixel of any class, a weight names no class, or
-        the indexes are of different class tables.
+        If the shares do not sum to 1, a source has no images or no pixel of any class, a weight names no class, two
+        sources have one name, or the indexes are of different class tables.
     """
 
     def __init__(self, sources: Sequence[Source], seed: int = 0) -> None:
@@ -128,6 +164,19 @@ class Stream:
     def shares(self) -> tuple[Fraction, ...]:
         """The promised share of each source; see `segdata.sampling.shares.exact_shares`."""
         return self._schedule.shares
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each source is called: by its name, or by its place where it has none."""
+        return tuple(_name_of(source, place) for place, source in enumerate(self.sources))
+
+    @property
+    def used_shares(self) -> tuple[list[UsedShare], ...]:
+        """Per source its share, its part of class-uniform draws, and the share of each class in these."""
+        return tuple(
+            [UsedShare(Fraction(source.share), share, "share"), *part.used_shares(source)]
+            for source, share, part in zip(self.sources, self.shares, self._parts, strict=True)
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -182,20 +231,30 @@ class _SourceStream:
     def __init__(self, source: Source, place: int, seed: int) -> None:
         self.index = source.index
         self.centre = source.centre
-        self.weights = _weights_of(source)
+        self.weights = _weights_of(source, _called(source, place))
         self.class_ids = np.flatnonzero(self.weights)
         self.modes: ShareSchedule | None = None
         self.classes: ShareSchedule | None = None
         self.class_uniform = Fraction(source.class_uniform)
+        self.class_shares: list[Fraction] = []  # as given, of `class_ids`
         if self.class_uniform > 0:
-            weights = self.weights[self.class_ids]
-            shares = [Fraction(weight) / sum(Fraction(w) for w in weights.tolist()) for weight in weights.tolist()]
-            self.classes = ShareSchedule.make(shares, seed, keys.CLASSES, place)
+            weights = [Fraction(weight) for weight in self.weights[self.class_ids].tolist()]
+            self.class_shares = [weight / sum(weights) for weight in weights]
+            self.classes = ShareSchedule.make(self.class_shares, seed, keys.CLASSES, place)
         if 0 < self.class_uniform < 1:
             self.modes = ShareSchedule.make([self.class_uniform, 1 - self.class_uniform], seed, keys.MODES, place)
             self.class_uniform = self.modes.shares[0]
         self.tile_key = keys.named_key(seed, keys.TILES, place)
         self.image_key = keys.named_key(seed, keys.IMAGES, place)
+
+    def used_shares(self, source: Source) -> list[UsedShare]:
+        """Return the part of class-uniform draws and, where there are any, the share of each class in them."""
+        used = [UsedShare(Fraction(source.class_uniform), self.class_uniform, "class_uniform")]
+        if self.classes is not None:
+            names = [source.index.head.class_names[class_id] for class_id in self.class_ids]
+            shares = zip(self.class_shares, self.classes.shares, names, strict=True)
+            used += [UsedShare(given, taken, class_name=name) for given, taken, name in shares]
+        return used
 
     def draws(self, numbers: Numbers) -> Numbers:
         """Return (image, class, row, column, entry) of each draw number, shape (5, N)."""
@@ -235,15 +294,31 @@ class _SourceStream:
         return np.stack([self.index.arrays["entry_images"][entries], class_ids, rows, columns, entries])
 
 
-def _weights_of(source: Source) -> NDArray[np.float64]:
+def log_changed_shares(stream: Stream) -> None:
+    """Warn in one line per source of the shares that are used as others than were given."""
+    for name, shares in zip(stream.names, stream.used_shares, strict=True):
+        changed = [share for share in shares if share.is_changed]
+        if changed:
+            more = f"; and {len(changed) - _NUM_LISTED} more" if len(changed) > _NUM_LISTED else ""
+            listed = "; ".join(map(str, changed[:_NUM_LISTED])) + more
+            _log.warning(
+                "source '%s': %s. Shares that go together have a common denominator up to %d. Give such fractions, or "
+                "accept these.",
+                name,
+                listed,
+                MAX_PERIOD,
+            )
+
+
+def _weights_of(source: Source, where: str) -> NDArray[np.float64]:
     """Return the weight of every class, 0 where the source has none of it."""
     names = source.index.head.class_names
     weights = np.ones(len(names))
     for name, weight in source.class_weights.items():
         if name not in names:
-            raise SettingsError(f"{_called(source)}: class_weights names '{name}', which is no class of its index.")
+            raise SettingsError(f"{where}: class_weights names '{name}', which is no class of its index.")
         if not 0 <= weight < float("inf"):
-            raise SettingsError(f"{_called(source)}: the weight of '{name}' is {weight}. Expected a number from 0.")
+            raise SettingsError(f"{where}: the weight of '{name}' is {weight}. Expected a number from 0.")
         weights[names.index(name)] = weight
     return np.where(source.index.tiles_per_class > 0, weights, 0.0)
 
@@ -253,22 +328,32 @@ def _refuse_bad_mixture(sources: Sequence[Source], seed: int) -> None:
         raise SettingsError("sources: none given. Expected at least one.")
     if seed < 0:
         raise SettingsError(f"seed {seed}: expected an integer from 0.")
-    for source in sources:
-        _refuse_bad_source(source)
+    _refuse_same_names(sources)
+    for place, source in enumerate(sources):
+        _refuse_bad_source(source, _called(source, place))
     total = float(sum(Fraction(source.share) for source in sources))
     if abs(total - 1) > 1e-6:
         listed = " + ".join(f"{float(source.share):g}" for source in sources)
         raise SettingsError(f"shares: {listed} = {total:g}. Expected shares that sum to 1.")
-    for source in sources[1:]:
+    for place, source in enumerate(sources):
         if source.index.head.class_table != sources[0].index.head.class_table:
             raise SettingsError(
-                f"{_called(source)}: its index is of another class table than that of {_called(sources[0])}. "
-                "Index both with the same --classes."
+                f"{_called(source, place)}: {_table_text(source.index)}; {_called(sources[0], 0)}: "
+                f"{_table_text(sources[0].index)}. Expected are the same classes. Index both with the same --classes, "
+                "after `segdata convert` where the labels hold others."
             )
 
 
-def _refuse_bad_source(source: Source) -> None:
-    where = _called(source)
+def _refuse_same_names(sources: Sequence[Source]) -> None:
+    places: dict[str, int] = {}
+    for place, source in enumerate(sources):
+        name = _name_of(source, place)
+        first = places.setdefault(name, place)
+        if first != place:
+            raise SettingsError(f"sources {first} and {place}: both are called '{name}'. Give each a name of its own.")
+
+
+def _refuse_bad_source(source: Source, where: str) -> None:
     if not 0 < source.share <= 1:
         raise SettingsError(f"{where}: share {source.share} is not above 0 and up to 1. Leave out unused sources.")
     if not 0 <= source.class_uniform <= 1:
@@ -277,11 +362,27 @@ def _refuse_bad_source(source: Source) -> None:
         raise SettingsError(f"{where}: centre {source.centre!r} is unknown. Use pixel or centroid.")
     if source.index.num_images == 0:
         raise SettingsError(f"{where}: its index holds no image. Leave it out, or index a folder that has labels.")
-    if source.class_uniform > 0 and not _weights_of(source).any():
+    if source.class_uniform > 0 and not _weights_of(source, where).any():
         raise SettingsError(
             f"{where}: no class to draw uniformly: none with a pixel and a weight. Set class_uniform 0."
         )
 
 
-def _called(source: Source) -> str:
-    return f"source '{source.name}'" if source.name else "source"
+def _table_text(index: ClassIndex) -> str:
+    """Say which file an index is and which class table it is of.
+
+    An index that a training run made for itself holds no name of its table, so that is looked up by its digest.
+    """
+    digest = index.head.class_table
+    bundled = (name for name in bundled_classes() if ClassTable.load(name).digest == digest)
+    name = index.head.settings.get("classes") or next(bundled, "of your own")
+    where = index.path or "(in memory)"
+    return f"its index {where} is of the classes '{name}' ({len(index.head.class_names)}, digest {digest[:8]})"
+
+
+def _name_of(source: Source, place: int) -> str:
+    return source.name or f"source {place}"
+
+
+def _called(source: Source, place: int) -> str:
+    return f"source '{source.name}'" if source.name else f"source {place}"

@@ -13,6 +13,7 @@ from segdata.sampling.stream import Draw, Source
 from segdata.tools.batch import BatchSettings
 from segdata.tools.index import plan_index, run_index
 
+MEASURED = {"text": "pixels by tiles"}
 ROW = {"class": "car", "draws": 0, "pixels_before": 0.5, "pixels_after": 0.5}
 
 
@@ -36,22 +37,32 @@ def count(picture, colour):
 
 def test_the_bar_of_sources_is_cut_by_their_draws():
     sources = [{"name": name, "draws": draws, "share": "-"} for name, draws in (("a", 3), ("b", 1))]
-    picture = epoch_figure({"sources": sources, "classes": [ROW]}).crop((0, 84, 1400, 118))
+    picture = epoch_figure({"sources": sources, "classes": [ROW], "measured": MEASURED}).crop((0, 84, 1400, 118))
     first, second = (count(picture, colour) for colour in SOURCE_COLOURS[:2])
     assert first / second == pytest.approx(3, rel=0.02)
 
 
 def test_a_class_drawn_twice_as_often_has_a_bar_twice_as_long():
     rows = [ROW | {"draws": 10}, ROW | {"draws": 20}]
-    told = {"sources": [{"name": "a", "draws": 30, "share": "1"}], "classes": rows}
+    told = {"sources": [{"name": "a", "draws": 30, "share": "1"}], "classes": rows, "measured": MEASURED}
     picture = np.asarray(epoch_figure(told))
-    bars = (picture[236:, 900:] == (232, 89, 12)).all(axis=-1)
+    bars = (picture[276:, 900:] == (232, 89, 12)).all(axis=-1)
     assert bars[:38].sum() * 2 == pytest.approx(bars[38:].sum(), rel=0.03)
 
 
 def test_a_class_without_a_pixel_has_no_disc():
-    told = {"sources": [{"name": "a", "draws": 1, "share": "1"}], "classes": [ROW | {"pixels_before": 0.0}]}
-    assert count(epoch_figure(told).crop((0, 236, 1400, 280)), (25, 113, 194)) == 0
+    sources = [{"name": "a", "draws": 1, "share": "1"}]
+    told = {"sources": sources, "classes": [ROW | {"pixels_before": 0.0}], "measured": MEASURED}
+    assert count(epoch_figure(told).crop((0, 276, 1400, 320)), (25, 113, 194)) == 0
+
+
+def test_the_picture_says_how_the_pixels_were_counted():
+    sources = [{"name": "a", "draws": 1, "share": "1"}]
+    texts = ("pixels by tiles", "pixels in 8 crops")
+    said = [epoch_figure({"sources": sources, "classes": [ROW], "measured": {"text": text}}) for text in texts]
+    strips = [np.asarray(picture.crop((0, 160, 1400, 200))) for picture in said]
+    assert all((strip == (134, 142, 150)).all(axis=-1).any() for strip in strips)
+    assert (strips[0] != strips[1]).any()
 
 
 def sheet_of(dataset, draw):

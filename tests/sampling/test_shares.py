@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segdata.sampling.shares import MAX_PERIOD, ShareSchedule, exact_shares, round_period
+from segdata.sampling.shares import MAX_PERIOD, ShareSchedule, exact_shares, is_changed, round_period, share_text
 
 
 def counts_after(schedule: ShareSchedule, num_draws: int) -> np.ndarray:
@@ -95,3 +95,19 @@ def test_shares_that_are_fractions_stay_as_they_are():
 
 def test_a_share_too_small_for_the_period_still_gets_draws():
     assert exact_shares([1e-6, 1 - 1e-6]) == (Fraction(1, MAX_PERIOD), Fraction(MAX_PERIOD - 1, MAX_PERIOD))
+
+
+@pytest.mark.parametrize(
+    ("given", "changed"),
+    [(0.4, False), (Fraction(1, 3), False), (0.3333333, False), (0.33333, True), (1e-5, True), (0.123456, True)],
+)
+def test_a_share_is_changed_if_it_is_used_as_one_a_millionth_off(given, changed):
+    assert is_changed(given, exact_shares([given, 1 - given])[0]) is changed
+
+
+def test_shares_are_written_short():
+    assert [share_text(share) for share in (Fraction(1, 3), 1 / 3, Fraction(1, 20_000))] == [
+        "1/3",
+        "0.333333333",
+        "0.00005",
+    ]

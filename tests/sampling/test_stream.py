@@ -1,6 +1,8 @@
 """The stream: what a draw is, and what every stretch of draws holds."""
 
 from collections import Counter
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,9 +11,11 @@ from hypothesis import strategies as st
 from indexes import even_index, made_index
 
 from segdata.errors import SettingsError
+from segdata.labels.classes import ClassTable
 from segdata.sampling.index import ClassIndex, IndexHead
 from segdata.sampling.merge import merge_images
-from segdata.sampling.stream import Draw, Source, Stream
+from segdata.sampling.sampler import MixedClassUniformSampler
+from segdata.sampling.stream import Draw, Source, Stream, log_changed_shares
 
 GOLDEN = [(10**9, 1, 11, 1, (1, 1)), (10**9 + 1, 0, 1, None, None), (10**9 + 2, 1, 3, 0, (0, 1))]
 LACKING = made_index([[[0, 2], [0]], [[0]], [[2]]])  # no class 1
@@ -122,8 +126,8 @@ EMPTY = merge_images(IndexHead(("a",), "table"), [])
     [
         ([], "sources: none given"),
         ([Source(LACKING, 0.4), Source(LACKING, 0.4)], r"shares: 0\.4 \+ 0\.4 = 0\.8. Expected shares that sum to 1"),
-        ([Source(LACKING, 0.0)], r"source: share 0\.0 is not above 0"),
-        ([Source(LACKING, float("nan"))], "source: share nan is not above 0"),
+        ([Source(LACKING, 0.0)], r"source 0: share 0\.0 is not above 0"),
+        ([Source(LACKING, float("nan"))], "source 0: share nan is not above 0"),
         ([Source(LACKING, class_uniform=1.5)], r"class_uniform 1\.5 is not a fraction"),
         ([Source(EMPTY, name="coarse")], "source 'coarse': its index holds no image"),
         ([Source(made_index([[[]]]), class_uniform=1.0)], "no class to draw uniformly"),
@@ -137,11 +141,105 @@ def test_a_mixture_that_cannot_be_is_refused_in_one_line(sources, message):
         Stream(sources)
 
 
-def test_indexes_of_different_class_tables_are_refused():
-    head = IndexHead(LACKING.head.class_names, "another table", 8)
-    other = ClassIndex(head, LACKING.digest, LACKING.arrays)
-    with pytest.raises(SettingsError, match="source 'b': its index is of another class table than that of source 'a'"):
-        Stream([Source(LACKING, 0.5, name="a"), Source(other, 0.5, name="b")])
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("fine", "coarse", "fine"), "sources 0 and 2: both are called 'fine'. Give each a name of its own"),
+        (("source 1", "", "b"), "sources 0 and 1: both are called 'source 1'"),
+    ],
+)
+def test_two_sources_of_one_name_are_refused(names, message):
+    with pytest.raises(SettingsError, match=message):
+        Stream([Source(LACKING, Fraction(1, 3), name=name) for name in names])
+
+
+def test_sources_without_a_name_are_called_by_their_place():
+    assert Stream([Source(LACKING, 0.5), Source(LACKING, 0.5)]).names == ("source 0", "source 1")
+
+
+def of_table(digest: str, path: str | None, **settings: str) -> ClassIndex:
+    """Return an index of another class table, as if loaded from a file."""
+    head = IndexHead(LACKING.head.class_names, digest, 8, settings=settings)
+    return ClassIndex(head, LACKING.digest, LACKING.arrays, path=None if path is None else Path(path))
+
+
+def test_indexes_of_different_class_tables_are_refused_naming_tables_and_files():
+    first = of_table("0123456789ab", "a.npz", classes="mine")
+    second = of_table(ClassTable.load("camvid").digest, "b.npz")
+    with pytest.raises(SettingsError) as caught:
+        Stream([Source(first, 0.5, name="a"), Source(second, 0.5, name="b")])
+    assert str(caught.value) == (
+        "source 'b': its index b.npz is of the classes 'camvid' (3, digest 9ca1d9b7); source 'a': its index a.npz is "
+        "of the classes 'mine' (3, digest 01234567). Expected are the same classes. Index both with the same "
+        "--classes, after `segdata convert` where the labels hold others."
+    )
+
+
+def test_an_index_in_memory_of_classes_without_a_name_is_told_by_its_digest():
+    sources = [Source(LACKING, 0.5), Source(of_table("another table", None), 0.5)]
+    with pytest.raises(SettingsError, match=r"source 1: its index \(in memory\) is of the classes 'of your own' \(3, "):
+        Stream(sources)
+
+
+def test_shares_that_are_used_as_others_are_logged_in_one_line_per_source(caplog):
+    weights = {"class 0": 1e-5, "class 1": 0}
+    log_changed_shares(
+        Stream([Source(even_index(3), 1e-5, name="tiny"), Source(even_index(3), 1 - 1e-5, 1.0, weights, name="rest")])
+    )
+    way_out = "Shares that go together have a common denominator up to 10000. Give such fractions, or accept these."
+    assert caplog.messages == [
+        f"source 'tiny': share 0.00001 is used as 1/10000 (10 times). {way_out}",
+        "source 'rest': share 0.99999 is used as 9999/10000 (0.99991 times); share of class 'class 0' 0.0000099999 is "
+        "used as 1/10000 (10.0001 times); share of class 'class 2' 0.99999 is used as 9999/10000 (0.99991 times). "
+        + way_out,
+    ]
+
+
+def test_a_part_drawn_by_class_that_is_used_as_another_is_logged(caplog):
+    log_changed_shares(Stream([Source(even_index(3), class_uniform=1e-6, name="a")]))
+    assert "source 'a': class_uniform 0.000001 is used as 1/10000 (100 times)" in caplog.text
+
+
+def test_shares_that_are_used_as_given_are_not_logged(caplog):
+    weights = {"class 0": 0.1, "class 1": 0.7, "class 2": 0.3}
+    sources = [Source(even_index(3), share, 1 / 3, weights) for share in (1 / 3, 2 / 7, 8 / 21)]
+    log_changed_shares(Stream(sources))
+    assert caplog.messages == []
+
+
+def excess(kinds: np.ndarray, ranks: np.ndarray) -> float:
+    """Return how many standard deviations chi-square is above its mean, if ranks and kinds of draws are independent."""
+    table = np.zeros((kinds.max() + 1, ranks.max() + 1))
+    np.add.at(table, (kinds, ranks), 1)
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
+    freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
+    return float((((table - expected) ** 2 / expected).sum() - freedom) / np.sqrt(2 * freedom))
+
+
+def dealt(num_ranks: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return source and class as one number, and the rank, of 40,000 draws of a mixture."""
+    kinds, ranks = [], []
+    for rank in range(num_ranks):
+        sampler = MixedClassUniformSampler(
+            mixture().sources, epoch_size=40_000, seed=seed, rank=rank, num_ranks=num_ranks
+        )
+        kinds += [4 * draw.source + (3 if draw.class_id is None else draw.class_id) for draw in sampler]
+        ranks += [rank] * len(sampler)
+    return np.unique(kinds, return_inverse=True)[1], np.array(ranks[: len(kinds)])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("num_ranks", [5, 8])
+def test_sources_and_classes_come_together_as_often_on_every_rank(num_ranks, seed):
+    kinds, ranks = dealt(num_ranks, seed)
+    assert np.unique(kinds).size == 1 + 3 + 4
+    assert excess(kinds, ranks) < 4
+
+
+def test_a_rank_with_a_part_of_one_class_too_many_would_be_seen():
+    kinds, ranks = dealt(5, 0)
+    ranks[np.flatnonzero(kinds == 1)[::10]] = 0  # a tenth of the draws of one class
+    assert excess(kinds, ranks) > 10
 
 
 def test_a_negative_seed_is_refused():
