@@ -1,15 +1,17 @@
 """mmengine: the sampler in its DATA_SAMPLERS registry, built from settings as a Runner builds it.
 
 Run: python examples/mmengine_sampler.py INDEX
-With mmengine whole, `Runner.build_dataloader(SETTINGS)` does what `build_loader` does here; mmengine-lite, which needs
+With mmengine whole, `Runner.build_dataloader` takes the settings that `build_loader` takes here. It collates by
+`pseudo_collate`, which gives lists, unless they say `default_collate`, which gives tensors. mmengine-lite, which needs
 no OpenCV, has the registries but cannot import its Runner.
 """
 
 import sys
 from typing import Any
 
+import mmengine.dataset  # noqa: F401  # registers the functions that collate
 from mmengine.dist import get_dist_info
-from mmengine.registry import DATA_SAMPLERS, DATASETS
+from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from torch.utils.data import DataLoader
 
 import segdata
@@ -46,7 +48,8 @@ class SegdataSampler(segdata.MixedClassUniformSampler):
 def build_loader(settings: dict[str, Any]) -> DataLoader:
     dataset = DATASETS.build(settings.pop("dataset"))
     sampler = DATA_SAMPLERS.build(settings.pop("sampler"), default_args={"dataset": dataset, "seed": 0})
-    return DataLoader(dataset, sampler=sampler, **settings)
+    collate = FUNCTIONS.get(settings.pop("collate_fn", {"type": "pseudo_collate"})["type"])
+    return DataLoader(dataset, sampler=sampler, collate_fn=collate, **settings)
 
 
 def main(index: str) -> list[int]:
@@ -54,6 +57,7 @@ def main(index: str) -> list[int]:
         {
             "batch_size": BATCH,
             "num_workers": 2,
+            "collate_fn": {"type": "default_collate"},
             "dataset": {
                 "type": "SegdataCrops",
                 "sources": [{"index": index, "share": 1.0, "class_uniform": 0.5}],
@@ -64,7 +68,7 @@ def main(index: str) -> list[int]:
     )
     seen = []
     for epoch in range(2):
-        loader.sampler.set_epoch(epoch)  # mmengine's own loops do this
+        loader.sampler.set_epoch(epoch)  # in mmengine its DistSamplerSeedHook does this
         for batch in loader:
             seen += batch["position"].tolist()
     print(f"{len(seen)} draws, each position once: {seen == list(range(2 * EPOCH))}")

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 import segdata
 from segdata.sampling.dataset import CropDataset
 
-BATCH, EPOCH = 4, 40
+BATCH, EPOCH, EPOCHS = 4, 40, 2
 
 
 def make_loader(index: str) -> tuple[segdata.MixedClassUniformSampler, DataLoader]:
@@ -21,23 +21,22 @@ def make_loader(index: str) -> tuple[segdata.MixedClassUniformSampler, DataLoade
     return sampler, DataLoader(dataset, batch_size=BATCH, sampler=sampler, num_workers=2)
 
 
-def main(index: str) -> list[int]:
+def main(index: str, save_after: int = 4) -> list[int]:
     sampler, loader = make_loader(index)
-    sampler.set_epoch(0)
     seen = []
     for step, batch in enumerate(loader, start=1):
         seen += batch["position"].tolist()  # train on batch["image"], batch["label"], batch["counts"] here
-        if step == 4:  # the workers are ahead of the training by now: say what it has used
+        if step == save_after:  # the workers are ahead of the training by now: say what it has used
             state = sampler.state_dict(consumed=step * BATCH)
             break
 
     sampler, loader = make_loader(index)  # another process, another day
     sampler.load_state_dict(state)
-    for epoch in (0, 1):
+    for epoch in range(sampler.epoch, EPOCHS):  # not from 0: `set_epoch` would go back to it
         sampler.set_epoch(epoch)
         for batch in loader:
             seen += batch["position"].tolist()
-    print(f"{len(seen)} draws, each position once: {seen == list(range(2 * EPOCH))}")
+    print(f"{len(seen)} draws, each position once: {seen == list(range(EPOCHS * EPOCH))}")
     return seen
 
 

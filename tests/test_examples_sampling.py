@@ -30,14 +30,14 @@ def index(tmp_path_factory):
     return root / "x.npz"
 
 
-def run_main(name, index):
+def run_main(name, index, *more):
     """Run an example here and return the positions it saw."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # those of the libraries
-        return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"](str(index))
+        return runpy.run_path(str(EXAMPLES / f"{name}.py"))["main"](str(index), *more)
 
 
-def run_ranks(words, folder):
+def run_ranks(words, folder, num_ranks=2):
     """Run an example with processes of its own and return the positions of all ranks, in order."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)}
     done = subprocess.run(
@@ -45,19 +45,21 @@ def run_ranks(words, folder):
     )
     assert done.returncode == 0, done.stderr
     ranks = [list(map(int, path.read_text().split())) for path in sorted(folder.glob("rank-*.txt"))]
-    assert len(ranks) == 2
-    assert len(ranks[0]) == len(ranks[1])
-    return sorted(ranks[0] + ranks[1])
+    assert len(ranks) == num_ranks
+    assert len({len(seen) for seen in ranks}) == 1
+    return sorted(position for seen in ranks for position in seen)
 
 
-def test_torch_dataloader_with_workers_resumes_by_what_was_consumed(index):
+@pytest.mark.parametrize("save_after", range(1, 11))
+def test_torch_dataloader_with_workers_resumes_after_any_step_the_last_of_the_epoch_included(index, save_after):
     pytest.importorskip("torch")
-    assert run_main("torch_dataloader", index) == list(range(80))
+    assert run_main("torch_dataloader", index, save_after) == list(range(80))
 
 
-def test_torchdata_stateful_dataloader_resumes_within_an_epoch(index):
+@pytest.mark.parametrize("save_after", [1, 3, 9, 10])
+def test_torchdata_stateful_dataloader_resumes_within_an_epoch_and_at_its_end(index, save_after):
     pytest.importorskip("torchdata")
-    assert run_main("torchdata_stateful", index) == list(range(80))
+    assert run_main("torchdata_stateful", index, save_after) == list(range(80))
 
 
 @pytest.mark.optional
@@ -66,11 +68,38 @@ def test_mmengine_registry(index):
     assert run_main("mmengine_sampler", index) == list(range(40))
 
 
+@pytest.fixture(scope="module")
+def lightning_run(index, tmp_path_factory):
+    """Return the folder of a run of six epochs on two processes, with its checkpoints, and the positions it saw."""
+    pytest.importorskip("lightning")
+    folder = tmp_path_factory.mktemp("lightning")
+    return folder, run_ranks([EXAMPLES / "lightning_ddp.py", index, folder], folder)
+
+
 @pytest.mark.slow
 @pytest.mark.optional
-def test_lightning_with_two_processes(index, tmp_path):
-    pytest.importorskip("lightning")
-    assert run_ranks([EXAMPLES / "lightning_ddp.py", index, tmp_path], tmp_path) == list(range(40))
+def test_lightning_draws_every_position_where_epochs_differ_by_a_batch(lightning_run):
+    assert lightning_run[1] == list(range(124))
+
+
+@pytest.mark.slow
+@pytest.mark.optional
+@pytest.mark.parametrize(("step", "num_ranks", "end"), [(3, 2, 124), (15, 2, 124), (18, 2, 124), (6, 1, 126)])
+def test_lightning_goes_on_from_a_checkpoint_within_an_epoch_or_at_its_end(
+    index, lightning_run, tmp_path, step, num_ranks, end
+):
+    checkpoint = lightning_run[0] / f"step={step}.ckpt"
+    words = [EXAMPLES / "lightning_ddp.py", index, tmp_path, checkpoint, num_ranks]
+    assert run_ranks(words, tmp_path, num_ranks) == list(range(4 * step, end))
+
+
+@pytest.mark.optional
+def test_accelerate_with_workers_resumes_what_was_trained_on(index, tmp_path):
+    pytest.importorskip("accelerate")
+    run_main("accelerate_ddp", index, tmp_path)
+    for step in (1, 4, 10, 11):  # the epoch has 10
+        run_main("accelerate_ddp", index, tmp_path, str(tmp_path / f"step-{step}"))
+        assert list(map(int, (tmp_path / "rank-0.txt").read_text().split())) == list(range(2 * step, 42))
 
 
 @pytest.mark.slow
@@ -80,3 +109,4 @@ def test_accelerate_with_two_processes(index, tmp_path):
     words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     script = [EXAMPLES / "accelerate_ddp.py", index, tmp_path]
     assert run_ranks([*words, *script], tmp_path) == list(range(40))
+    assert run_ranks([*words, *script, tmp_path / "step-3"], tmp_path) == list(range(12, 40))

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import islice
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from numpy.typing import NDArray
 from segdata.errors import SettingsError
 from segdata.sampling import keys
 from segdata.sampling.kernels import rank_slots
-from segdata.sampling.stream import Draw, Source, Stream
+from segdata.sampling.stream import Draw, Source, Stream, log_changed_shares
 
 STATE_VERSION = 1
 _log = logging.getLogger(__name__)
+_DAMAGED = "Resume from another checkpoint, or begin anew."
 _CHUNK = 1024  # draws computed ahead, about a millisecond; costs nothing when thrown away
 
 
@@ -49,7 +51,8 @@ class MixedClassUniformSampler:
     -----
     Valid as ``sampler=`` of torch's DataLoader and of StatefulDataLoader, in Lightning (with
     ``use_distributed_sampler=False``), Accelerate and mmengine; see docs/pipelines.md. Iterating again without
-    `set_epoch` goes on with the next epoch.
+    `set_epoch` goes on with the next epoch; after a ``break`` out of one, `set_epoch` is needed. A run that may have
+    been resumed goes over ``range(sampler.epoch, num_epochs)``.
     """
 
     def __init__(
@@ -73,14 +76,15 @@ class MixedClassUniformSampler:
         self.epoch_size, self.rank, self.num_ranks, self.batch_size = epoch_size, rank, num_ranks, batch_size
         if rank == 0:
             _name_absent_classes(self.stream)
+            log_changed_shares(self.stream)
         self._rank_key = keys.named_key(seed, keys.RANKS)
         self._origin = 0  # where the steps of all ranks are counted from
         self._epoch, self._start = 0, 0  # what the next iteration yields
-        self._began, self._yielded = 0, 0  # where the newest iteration began, and its draws on this rank
+        self._began_epoch, self._began, self._yielded = 0, 0, 0  # the newest iteration, and its draws on this rank
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next iteration yields."""
+        """The epoch that the next iteration yields; of a loaded state, the epoch to go on with."""
         return self._epoch
 
     @property
@@ -96,14 +100,20 @@ class MixedClassUniformSampler:
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration.
 
-        The epoch that is next anyway is kept as it is, also where it was resumed in its midst; any other starts at its
-        beginning.
+        The epoch that is next anyway is kept as it is, also where it was resumed in its midst. That of the newest
+        iteration begins again where the iteration began, and the one after it where that would have ended, however far
+        a loader ran ahead. Any other starts at its beginning.
         """
         if epoch < 0:
             raise SettingsError(f"epoch {epoch}: expected a number from 0.")
-        if epoch != self._epoch:
+        if epoch == self._epoch:
+            return
+        if epoch == self._began_epoch:  # a loader that ran ahead may still serve this iteration: its counts stay
+            self._epoch, self._start = epoch, self._began
+            return
+        if epoch != self._began_epoch + 1:
             self._origin = 0
-            self._go_to(epoch, self._boundary(epoch))
+        self._go_to(epoch, self._boundary(epoch))
 
     def __len__(self) -> int:
         """Return how many draws this rank has left in the epoch."""
@@ -112,7 +122,7 @@ class MixedClassUniformSampler:
     def __iter__(self) -> Iterator[Draw]:
         """Yield this rank's draws of the epoch, then turn to the next."""
         start, length, epoch = self._start, len(self), self._epoch
-        self._began, self._yielded = start, 0
+        self._began_epoch, self._began, self._yielded = epoch, start, 0
         for first in range(0, length, _CHUNK):
             positions = self._positions(start, first, min(first + _CHUNK, length))
             for draw in self.stream.at(positions).to_draws():
@@ -141,7 +151,7 @@ class MixedClassUniformSampler:
             "version": STATE_VERSION,
             "position": position,
             "origin": self._origin,
-            "epoch": self._epoch_of(position),
+            "epoch": self._began_epoch + (self._boundary(self._began_epoch + 1) <= position),
             "epoch_size": self.epoch_size,
             **self.stream.identity(),
         }
@@ -152,19 +162,23 @@ class MixedClassUniformSampler:
         Raises
         ------
         SettingsError
-            If the state is of another seed, epoch size, index or share; names the first difference.
+            If the state is of another seed, epoch size, index or share, or has a number that cannot be; names the first
+            such key.
         """
         if state.get("version") != STATE_VERSION:
-            raise SettingsError(f"sampler state: version {state.get('version')!r}, expected {STATE_VERSION}.")
+            raise SettingsError(
+                f"sampler state: version {state.get('version')!r}, expected {STATE_VERSION}. "
+                "Resume with the segdata that wrote it, or begin anew."
+            )
         _refuse_other_stream(state, {"epoch_size": self.epoch_size, **self.stream.identity()})
-        position, origin = int(state["position"]), int(state["origin"])
+        position, origin, epoch = _read_place(state, self.epoch_size)
         step = self.num_ranks * self.batch_size
         self._origin = origin if (position - origin) % step == 0 else position
-        self._go_to(int(state["epoch"]), position)
+        self._go_to(epoch, position)
 
     def _go_to(self, epoch: int, start: int) -> None:
         self._epoch, self._start = epoch, start
-        self._began, self._yielded = start, 0
+        self._began_epoch, self._began, self._yielded = epoch, start, 0
 
     def _turn_to(self, epoch: int) -> None:
         """Make another epoch the next, leaving the newest iteration as it is."""
@@ -174,11 +188,6 @@ class MixedClassUniformSampler:
         """Return where the window of an epoch begins: at its last whole batch of all ranks."""
         step = self.num_ranks * self.batch_size
         return self._origin + max(0, (epoch * self.epoch_size - self._origin) // step) * step
-
-    def _epoch_of(self, position: int) -> int:
-        """Return the epoch that goes on at a position; the end of one is the beginning of the next."""
-        epoch = position // self.epoch_size
-        return epoch + 1 if self._boundary(epoch + 1) <= position else epoch
 
     def _positions(self, start: int, first: int, last: int) -> NDArray[np.int64]:
         """Return the stream positions of this rank's draws ``first .. last - 1`` after `start`."""
@@ -243,7 +252,9 @@ def _refuse_other_stream(state: Mapping[str, Any], now: Mapping[str, Any]) -> No
     for name in ("seed", "epoch_size"):
         if state.get(name) != now[name]:
             raise SettingsError(f"sampler state: {name} was {state.get(name)}, is now {now[name]}. {way_out}")
-    before, after = state.get("sources", []), now["sources"]
+    before, after = state.get("sources"), now["sources"]
+    if not isinstance(before, Sequence) or not all(isinstance(source, Mapping) for source in before):
+        raise SettingsError(f"sampler state: {_shown(state, 'sources')}, expected a list of mappings. {_DAMAGED}")
     if len(before) != len(after):
         raise SettingsError(f"sampler state: {len(before)} sources then, {len(after)} now. {way_out}")
     for place, (old, new) in enumerate(zip(before, after, strict=True)):
@@ -252,3 +263,28 @@ def _refuse_other_stream(state: Mapping[str, Any], now: Mapping[str, Any]) -> No
                 raise SettingsError(
                     f"sampler state: source {place}: {name} was {old.get(name)}, is now {new[name]}. {way_out}"
                 )
+
+
+def _read_place(state: Mapping[str, Any], epoch_size: int) -> tuple[int, int, int]:
+    """Return position, origin and epoch of a state; raise if they cannot be those of a sampler."""
+    position, origin, epoch = (_read_number(state, name) for name in ("position", "origin", "epoch"))
+    if origin > position:
+        raise SettingsError(f"sampler state: origin is {origin}, expected 0 to the position, {position}. {_DAMAGED}")
+    window = position // epoch_size  # an epoch ends early, but by less than its length
+    if epoch not in (window, window + 1):
+        raise SettingsError(
+            f"sampler state: epoch is {epoch}, expected {window} or {window + 1} at position {position} with epochs of "
+            f"{epoch_size} draws. {_DAMAGED}"
+        )
+    return position, origin, epoch
+
+
+def _read_number(state: Mapping[str, Any], name: str) -> int:
+    value = state.get(name)
+    if not isinstance(value, Integral) or value < 0:
+        raise SettingsError(f"sampler state: {_shown(state, name)}, expected a whole number from 0. {_DAMAGED}")
+    return int(value)
+
+
+def _shown(state: Mapping[str, Any], name: str) -> str:
+    return f"{name} is {state[name]!r}" if name in state else f"{name} is missing"

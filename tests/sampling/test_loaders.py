@@ -24,10 +24,10 @@ def make_sampler(**settings):
     return MixedClassUniformSampler(sources, epoch_size=20, batch_size=4, **settings)
 
 
-def make_stateful(form, num_workers):
+def make_stateful(form, num_workers, **settings):
     """Return a StatefulDataLoader with the sampler in one of its two forms."""
     loaders = pytest.importorskip("torchdata.stateful_dataloader")
-    sampler = make_sampler()
+    sampler = make_sampler(**settings)
     if form == "batches":
         batches = MixedClassUniformBatchSampler(sampler)
         return loaders.StatefulDataLoader(Positions(), batch_sampler=batches, num_workers=num_workers)
@@ -55,6 +55,45 @@ def test_a_stateful_loader_goes_on_after_any_batch(form, num_workers, stops):
         loader.load_state_dict(state)
         seen += read(loader, 7)[0]
         assert seen == list(range(len(seen)))
+
+
+def test_a_stateful_loader_goes_on_with_another_number_of_ranks():
+    for stop in (1, 2, 3):
+        seen, state = read(make_stateful("draws", 2), stop)
+        for rank in range(2):
+            loader = make_stateful("draws", 2, rank=rank, num_ranks=2)
+            loader.load_state_dict(state)
+            seen += [position for batch in loader for position in batch.tolist()]
+        assert sorted(seen) == list(range(20 if stop % 2 else 16))  # whole batches of both ranks
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_a_stateful_loader_is_read_as_long_as_the_sampler_has_epochs_left(num_workers):
+    for stop in (3, 5, 6):
+        seen, state = read(make_stateful("draws", num_workers), stop)
+        loader = make_stateful("draws", num_workers)
+        loader.load_state_dict(state)
+        while loader.sampler.epoch < 2:
+            seen += [position for batch in loader for position in batch.tolist()]
+        assert seen == list(range(40))
+
+
+def first_after_a_break(num_workers, epoch=None):
+    """Return the first position read after the second batch of epoch 0 was the last read of it."""
+    sampler = make_sampler()
+    loader = DataLoader(Positions(), batch_size=4, sampler=sampler, num_workers=num_workers)
+    for number, _ in enumerate(loader):
+        if number == 1:
+            break
+    if epoch is not None:
+        sampler.set_epoch(epoch)
+    return next(iter(loader))[0].item()
+
+
+def test_after_a_break_the_workers_decide_what_comes_next_unless_the_epoch_is_set():
+    assert [first_after_a_break(num_workers) for num_workers in (0, 2)] == [0, 20]
+    assert [first_after_a_break(num_workers, epoch=0) for num_workers in (0, 2)] == [0, 0]
+    assert [first_after_a_break(num_workers, epoch=1) for num_workers in (0, 2)] == [20, 20]
 
 
 def test_a_plain_loader_goes_on_by_what_was_consumed():

@@ -96,6 +96,26 @@ def test_choosing_the_epoch_just_finished_repeats_it():
     assert list(one) == first
 
 
+@pytest.mark.parametrize("chosen", [0, 1])
+def test_after_a_break_the_chosen_epoch_does_not_depend_on_how_far_a_loader_ran_ahead(chosen):
+    first = {}
+    for ahead in (5, 99):  # draws asked for before the break; 99 is more than the epoch has
+        one = sampler(num_ranks=2)
+        one.load_state_dict(sampler().state_dict() | {"position": 7})
+        list(islice(one, ahead))
+        one.set_epoch(chosen)
+        first[ahead] = list(one)
+    assert first[5] == first[99]
+
+
+def test_choosing_the_epoch_of_a_loader_that_ran_to_its_end_keeps_count_of_what_was_consumed():
+    one, other = sampler(), sampler()
+    drawn = list(one)
+    one.set_epoch(0)
+    other.load_state_dict(one.state_dict(consumed=5))
+    assert next(iter(other)) == drawn[5]
+
+
 def test_no_rank_is_tied_to_a_source_where_the_ranks_divide_the_period():
     for rank in range(5):
         drawn = [draw.source for draw in sampler(epoch_size=25_000, rank=rank, num_ranks=5)]
@@ -156,6 +176,42 @@ def test_a_state_at_the_end_of_an_epoch_opens_the_next():
     assert (other.epoch, next(iter(other)).position) == (1, 53)
 
 
+def test_a_loop_from_the_epoch_of_the_state_goes_on_after_any_draw():
+    whole = epochs(sampler(epoch_size=10, num_ranks=3), 3)
+    straight = sampler(epoch_size=10, num_ranks=3)
+    for num_drawn, _ in enumerate((draw for _ in range(2) for draw in straight), start=1):
+        one = sampler(epoch_size=10, num_ranks=3)
+        one.load_state_dict(straight.state_dict())
+        drawn = []
+        for epoch in range(one.epoch, 3):
+            one.set_epoch(epoch)
+            drawn += one
+        assert drawn == whole[num_drawn:]
+
+
+def test_an_epoch_that_began_before_its_boundary_is_saved_by_its_own_number():
+    eight = sampler(epoch_size=31, num_ranks=8, batch_size=3)
+    list(eight)  # ends at 24
+    alone, resumed = sampler(epoch_size=31), sampler(epoch_size=31)
+    alone.load_state_dict(eight.state_dict())
+    list(islice(alone, 2))
+    resumed.load_state_dict(alone.state_dict())
+    resumed.set_epoch(1)
+    assert [draw.position for draw in resumed] == list(range(26, 62))
+
+
+def test_a_resumed_epoch_with_less_left_than_a_batch_of_all_ranks_is_empty_and_the_next_has_the_rest():
+    before = sampler(epoch_size=31, num_ranks=8)
+    list(islice(before, 2))  # 16 of all ranks; 15 are left, a batch of all ranks now takes 24
+    after = [sampler(epoch_size=31, num_ranks=8, batch_size=3, rank=rank) for rank in range(8)]
+    drawn = []
+    for one in after:
+        one.load_state_dict(before.state_dict())
+        assert (one.epoch, len(one), list(one), one.epoch) == (0, 0, [], 1)
+        drawn += one
+    assert sorted(draw.position for draw in drawn) == list(range(16, 40))
+
+
 def test_only_what_was_consumed_counts_where_the_loader_runs_ahead():
     one, other = sampler(num_ranks=2), sampler(num_ranks=2)
     drawn = list(islice(one, 12))
@@ -206,7 +262,35 @@ def test_a_state_of_another_mixture_is_refused(changed, message):
 
 def test_a_state_of_another_version_is_refused():
     state = sampler().state_dict() | {"version": 9}
-    with pytest.raises(SettingsError, match="sampler state: version 9, expected 1"):
+    with pytest.raises(SettingsError, match=r"sampler state: version 9, expected 1\. Resume with the segdata that"):
+        sampler().load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ({"position": "x"}, "position is 'x', expected a whole number from 0"),
+        ({"position": -5}, "position is -5, expected a whole number from 0"),
+        ({"position": 7.5}, "position is 7.5, expected a whole number from 0"),
+        ({"origin": None}, "origin is None, expected a whole number from 0"),
+        ({"origin": 7}, "origin is 7, expected 0 to the position, 0"),
+        ({"epoch": 99}, "epoch is 99, expected 0 or 1 at position 0 with epochs of 53 draws"),
+        ({"position": 10**9}, "epoch is 0, expected 18867924 or 18867925 at position 1000000000"),
+        ({"sources": "x"}, "sources is 'x', expected a list of mappings"),
+    ],
+)
+def test_a_damaged_state_is_refused(damage, message):
+    one = sampler()
+    with pytest.raises(SettingsError, match=f"^sampler state: {message}.* Resume from another .* anew.$"):
+        one.load_state_dict(one.state_dict() | damage)
+    assert (one.epoch, one.position) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["position", "origin", "epoch", "sources"])
+def test_a_state_that_lacks_a_key_is_refused(name):
+    state = sampler().state_dict()
+    del state[name]
+    with pytest.raises(SettingsError, match=f"^sampler state: {name} is missing, expected a .* or begin anew.$"):
         sampler().load_state_dict(state)
 
 
@@ -256,3 +340,13 @@ def test_batches_pass_epochs_and_states_through():
     other = MixedClassUniformBatchSampler(sampler(batch_size=4))
     other.load_state_dict(copy.deepcopy(one.state_dict()))
     assert next(iter(other))[0].position == first[-1].position + 1
+
+
+def test_shares_that_are_used_as_others_are_named_once(caplog):
+    sources = [Source(even_index(3), 1e-5, name="tiny"), Source(even_index(3), 1 - 1e-5, name="rest")]
+    for rank in range(2):
+        MixedClassUniformSampler(sources, epoch_size=10, rank=rank, num_ranks=2)
+    assert [message.split(" is used")[0] for message in caplog.messages] == [
+        "source 'tiny': share 0.00001",
+        "source 'rest': share 0.99999",
+    ]
