@@ -6,7 +6,24 @@ A kernel calls only kernels of its own module: Numba's cache does not notice a c
 reference to it, which costs more than the few lines that are called.
 """
 
+import logging
+
 import numba
 
-compiled = numba.njit(cache=True, nogil=True)
-inlined = numba.njit(cache=True, nogil=True, inline="always")
+
+def _can_cache() -> bool:
+    """Tell whether Numba finds a folder for its cache: that of the package, the user's, or NUMBA_CACHE_DIR."""
+    try:
+        numba.njit(cache=True)(_can_cache)
+    except RuntimeError:
+        logging.getLogger(__name__).warning(
+            "compiled code can be kept neither beside the package nor in the home folder, so each process compiles "
+            "anew, for some ten seconds. Set NUMBA_CACHE_DIR to a folder that can be written."
+        )
+        return False
+    return True
+
+
+_cache = _can_cache()
+compiled = numba.njit(cache=_cache, nogil=True)
+inlined = numba.njit(cache=_cache, nogil=True, inline="always")

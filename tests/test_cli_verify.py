@@ -30,7 +30,7 @@ def test_no_fault_is_one_line_and_exit_code_0(pooled: Path) -> None:
 
 def test_the_current_folder_is_the_default(pooled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pooled)
-    result = CliRunner().invoke(group, ["verify", "--deep", "all"])
+    result = CliRunner().invoke(group, ["verify", "--deep", "ALL"])
     assert result.stdout == "2 outputs read, 2 compared with their labels, 2 made again: no fault\n"
 
 

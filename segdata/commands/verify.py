@@ -22,7 +22,7 @@ class SampleType(click.ParamType):  # type: ignore[type-arg]  # generic only sin
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
         """Return the number, or None for all."""
-        if value == "all":
+        if str(value).lower() == "all":
             return None
         if not str(value).isdecimal():
             self.fail(f"{value!r} is neither a number of outputs nor 'all'.", param, ctx)
