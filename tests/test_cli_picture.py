@@ -58,6 +58,44 @@ def test_unknown_ending_is_refused(label, tmp_path):
         _run("pooling", label, "-o", tmp_path / "figure.gifx")
 
 
+@pytest.mark.parametrize("name", ["figure.png", "figure.jpg", "figure.webp"])
+def test_older_picture_is_replaced(label, tmp_path, name):
+    out = tmp_path / name
+    _run("pooling", label, "--scales", 2, "-o", out)
+    _run("pooling", label, "--scales", 2, 4, "-o", out)
+    assert _facts(out)[1][0] == 48 + 3 * 282 - 12
+
+
+@pytest.mark.parametrize("arguments", [("pooling",), ("scene", "--size", 32, 64)])
+def test_file_that_is_no_picture_is_not_replaced(label, tmp_path, arguments):
+    out = tmp_path / "important.png"
+    out.write_text("my notes")
+    with pytest.raises(SettingsError, match=r"important\.png: is there and holds no picture\. Move it away, or choose"):
+        _run(*arguments, *([label] if arguments == ("pooling",) else []), "-o", out)
+    assert out.read_text() == "my notes"
+
+
+def test_empty_file_is_replaced(label, tmp_path):
+    out = tmp_path / "figure.png"
+    out.touch()
+    _run("pooling", label, "-o", out)
+    assert _facts(out)[0] == "PNG"
+
+
+def test_label_itself_is_not_replaced(label, tmp_path):
+    copy = tmp_path / "label_labelIds.png"
+    copy.write_bytes(label.read_bytes())
+    with pytest.raises(SettingsError, match=r"label_labelIds\.png: is the file that is drawn"):
+        _run("pooling", copy, "-o", tmp_path / "." / copy.name)
+    assert copy.read_bytes() == label.read_bytes()
+
+
+def test_missing_folders_of_the_output_are_made(label, tmp_path):
+    out = tmp_path / "new" / "folder" / "figure.png"
+    _run("pooling", label, "-o", out)
+    assert out.is_file()
+
+
 def test_what_is_no_label_is_named(tmp_path):
     with pytest.raises(LabelError, match=r"nothing\.png: cannot be read"):
         _run("pooling", tmp_path / "nothing.png")

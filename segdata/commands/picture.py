@@ -7,7 +7,10 @@ import click
 from segdata.commands.options import NumbersCommand
 
 _out_option = click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="File to write; the ending says its form."
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write; the ending says its form. Replaces pictures, nothing else.",
 )
 
 
@@ -38,7 +41,7 @@ def command() -> None:
 def pooling(label: Path, output: Path | None, scales: tuple[int, ...], classes: str, encoding: str) -> None:
     """Show what nearest loses and CPP pooling keeps of a LABEL image.
 
-    The close view is chosen where nearest loses most of one class.
+    The close view is chosen where nearest loses most of what is thin; there is none where nothing thin is lost.
 
     \b
       segdata picture pooling gtFine/val/lindau/lindau_000000_000019_gtFine_labelIds.png
@@ -51,7 +54,7 @@ def pooling(label: Path, output: Path | None, scales: tuple[int, ...], classes: 
 
     table = ClassTable.load(classes)
     figure = pooling_figure(read_class_ids(label, table, encoding), table, scales)
-    click.echo(save_picture(figure, output or Path(f"{label.stem}_pooling.png")))
+    click.echo(save_picture(figure, output or Path(f"{label.stem}_pooling.png"), drawn_from=label))
 
 
 @command.command(cls=NumbersCommand)

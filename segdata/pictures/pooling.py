@@ -24,7 +24,8 @@ def pooling_figure(
 ) -> Image.Image:
     """Draw a label at several scales, by nearest and by CPP pooling, whole and close up.
 
-    The close view is where nearest loses most of one class; below each tile stands that class's share of the view.
+    The close view is where nearest loses most of what is thin of one class; below each tile stands that class's share
+    of the view. Where nothing thin is lost there is no close view, and the figure says so.
 
     Parameters
     ----------
@@ -56,11 +57,12 @@ def pooling_figure(
 class _Figure:
     """The figure while it is drawn: a column for the label and one per scale, a row per way of pooling and view."""
 
-    def __init__(self, class_ids: NDArray[np.uint8], table: ClassTable, scales: list[int], view: View) -> None:
+    def __init__(self, class_ids: NDArray[np.uint8], table: ClassTable, scales: list[int], view: View | None) -> None:
         self.class_ids, self.table, self.scales, self.view = class_ids, table, scales, view
         self.whole = max(60, round(_TILE * class_ids.shape[0] / class_ids.shape[1]))
-        self.close = max(60, round(_TILE * view.height / view.width))
-        heights = [part + _ROW_NAME + _CAPTION for part in (self.whole, self.whole, self.close, self.close)]
+        self.close = max(60, round(_TILE * view.height / view.width)) if view else 0
+        tiles = [self.whole] * 2 + ([self.close] * 2 if view else [])
+        heights = [tile + _ROW_NAME + _CAPTION for tile in tiles]
         self.rows = np.cumsum([_HEAD, *heights]).tolist()
         width = 2 * _MARGIN + (len(scales) + 1) * (_TILE + _GAP) - _GAP
         self.image = Image.new("RGB", (width, self.rows[-1] + _MARGIN // 2), "white")
@@ -68,12 +70,13 @@ class _Figure:
 
     def drawn(self) -> Image.Image:
         """Draw everything."""
-        name = self.table.train_names[self.view.class_id]
         title = "Downsampling a label: nearest neighbour against class-probability-preserving (CPP) pooling"
         write(self.pen, (_MARGIN, 18), title, font(26), _INK)
         told = "CPP keeps every class's share of every cell; here a cell has the mean of its class colours, by share."
         write(self.pen, (_MARGIN, 54), told, font(17), _FAINT)
-        names = ("Nearest", "CPP pooling", f"Nearest, close view: {name}", f"CPP pooling, close view: {name}")
+        names = ["Nearest", "CPP pooling"]
+        if self.view:
+            names += [f"{name}, close view: {self._name(self.view)}" for name in names]
         for row, text in enumerate(names):
             write(self.pen, (self._left(1), self.rows[row] + 6), text, font(18), _INK)
         self._draw_label()
@@ -82,28 +85,34 @@ class _Figure:
         return self.image
 
     def _draw_label(self) -> None:
-        """Draw the first column: the label with the close view outlined, and the close view."""
+        """Draw the first column: the label, and the close view of it or why there is none."""
         painted = colour_image(self.class_ids, self.table)
         height, width = self.class_ids.shape
         write(self.pen, (_MARGIN, self.rows[0] + 6), f"The label, {width} x {height}", font(18), _INK)
         self._place(painted, 0, 0, self.whole)
-        factor, top = _TILE / width, self.rows[0] + _ROW_NAME
-        corners = [self.view.left, self.view.top, self.view.left + self.view.width, self.view.top + self.view.height]
+        if self.view is None:
+            self._explain(1, ("No close view:", "nearest loses nothing", "thinner than a cell here."))
+            return
+        self._outline(self.view)
+        write(self.pen, (_MARGIN, self.rows[2] + 6), "Close view of the label", font(18), _INK)
+        self._place_close(self.view, painted, 0, 2, 1)
+        self._tell(self.view, 0, 2, self._share(self.view, self.class_ids, 1), _INK)
+        figures = ("Below each close view is", "its share of", self._name(self.view), "")
+        choice = ("The view is where nearest", "loses most of a thin class.", "CPP pooling loses nothing.")
+        self._explain(3, figures + choice)
+
+    def _outline(self, view: View) -> None:
+        """Draw the close view's outline on the label."""
+        factor, top = _TILE / self.class_ids.shape[1], self.rows[0] + _ROW_NAME
+        corners = [view.left, view.top, view.left + view.width, view.top + view.height]
         box = [corner * factor + offset for corner, offset in zip(corners, (_MARGIN, top) * 2, strict=True)]
         self.pen.rectangle(box, outline="white", width=5)
         self.pen.rectangle(box, outline=_INK, width=2)
-        write(self.pen, (_MARGIN, self.rows[2] + 6), "Close view of the label", font(18), _INK)
-        self._place(self.view.cut(np.moveaxis(painted, 2, 0), 1).transpose(1, 2, 0), 0, 2, self.close)
-        self._tell(0, 2, self.close, self._share(self.view.cut(self.class_ids, 1)), _INK)
-        self._explain()
 
-    def _explain(self) -> None:
-        """Say below the first column what the figures under the close views are."""
-        name = self.table.train_names[self.view.class_id]
-        figures = ("Below each close view is", "its share of", name, "")
-        choice = ("The view is where nearest", "loses most of one class.", "CPP pooling loses nothing.")
-        for number, line in enumerate((*figures, *choice)):
-            write(self.pen, (_MARGIN, self.rows[3] + _ROW_NAME + 24 * number), line, font(17), _FAINT)
+    def _explain(self, row: int, lines: Sequence[str]) -> None:
+        """Write lines in the first column, which has no tile in this row."""
+        for number, line in enumerate(lines):
+            write(self.pen, (_MARGIN, self.rows[row] + _ROW_NAME + 24 * number), line, font(17), _FAINT)
 
     def _draw_scale(self, column: int, scale: int) -> None:
         """Draw one scale: both ways of pooling, whole and close up."""
@@ -113,30 +122,43 @@ class _Figure:
             self._place(painted, column, row, self.whole)
             text = f"1/{scale}: {small.shape[1]} x {small.shape[0]} cells"
             self._write_below(column, row, self.whole, text, _FAINT)
-            close = self.view.cut(np.moveaxis(painted, 2, 0), scale).transpose(1, 2, 0)
-            self._place(close, column, row + 2, self.close)
-        truth = self._share(self.view.cut(self.class_ids, 1))
-        by_nearest = self._share(self.view.cut(small, scale))
-        cut = self.view.cut(counts, scale)
-        by_cpp = float(cut[self.view.class_id].sum(dtype=np.int64) / cut.sum(dtype=np.int64))
-        self._tell(column, 2, self.close, by_nearest, _LOST if abs(by_nearest - truth) > 0.1 * truth else _INK, scale)
-        self._tell(column, 3, self.close, by_cpp, _KEPT, scale)
+            if self.view:
+                self._place_close(self.view, painted, column, row + 2, scale)
+        if self.view:
+            self._tell_shares(self.view, column, scale, small, counts)
 
-    def _share(self, class_ids: NDArray[np.generic]) -> float:
-        """Return which share of the pixels or cells is of the class that is looked at."""
-        return float(np.mean(class_ids == self.view.class_id))
+    def _tell_shares(
+        self, view: View, column: int, scale: int, small: NDArray[np.uint8], counts: NDArray[np.unsignedinteger]
+    ) -> None:
+        """Write what both ways of pooling leave of the class in the close view."""
+        truth, by_nearest = self._share(view, self.class_ids, 1), self._share(view, small, scale)
+        cut = view.cut(counts, scale)
+        by_cpp = float(cut[view.class_id].sum(dtype=np.int64) / cut.sum(dtype=np.int64))
+        self._tell(view, column, 2, by_nearest, _LOST if abs(by_nearest - truth) > 0.1 * truth else _INK, scale)
+        self._tell(view, column, 3, by_cpp, _KEPT, scale)
+
+    def _share(self, view: View, class_ids: NDArray[np.uint8], cell: int) -> float:
+        """Return which share of the view's pixels or cells is of the class that is looked at."""
+        return float(np.mean(view.cut(class_ids, cell) == view.class_id))
+
+    def _name(self, view: View) -> str:
+        """Return the name of the class that is looked at."""
+        return self.table.train_names[view.class_id]
 
     def _tell(
-        self, column: int, row: int, height: int, share: float, colour: tuple[int, int, int], scale: int = 0
+        self, view: View, column: int, row: int, share: float, colour: tuple[int, int, int], scale: int = 0
     ) -> None:
-        """Write the class's share below a tile."""
-        name = self.table.train_names[self.view.class_id]
-        text = f"{name}: {share:.1%}" if not scale else f"1/{scale}   {name}: {share:.1%}"
-        self._write_below(column, row, height, text, colour)
+        """Write the class's share below a close view."""
+        text = f"{self._name(view)}: {share:.1%}"
+        self._write_below(column, row, self.close, f"1/{scale}   {text}" if scale else text, colour)
 
     def _write_below(self, column: int, row: int, height: int, text: str, colour: tuple[int, int, int]) -> None:
         """Write one line below a tile."""
         write(self.pen, (self._left(column), self.rows[row] + _ROW_NAME + height + 4), text, font(16), colour)
+
+    def _place_close(self, view: View, painted: NDArray[np.generic], column: int, row: int, cell: int) -> None:
+        """Paste the close view of a painted image."""
+        self._place(view.cut(np.moveaxis(painted, 2, 0), cell).transpose(1, 2, 0), column, row, self.close)
 
     def _place(self, painted: NDArray[np.generic], column: int, row: int, height: int) -> None:
         """Paste a painted image as a tile: its cells as squares, or shrunk smoothly where it is much larger."""

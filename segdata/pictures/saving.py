@@ -5,14 +5,17 @@ from pathlib import Path
 
 from PIL import Image
 
-from segdata.errors import SettingsError
-from segdata.files import write_atomic
+from segdata.errors import SettingsError, StoreError
+from segdata.files import explain_os_error, read_regular, write_atomic
 
 _FORMS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_PNG, _JPEG, _RIFF, _WEBP = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"WEBP"
 
 
-def save_picture(picture: Image.Image, path: Path, *, fewer_colours: bool = False) -> Path:
-    """Write a picture and return its path.
+def save_picture(
+    picture: Image.Image, path: Path, *, fewer_colours: bool = False, drawn_from: Path | None = None
+) -> Path:
+    """Write a picture and return its path; an older picture there is replaced.
 
     Parameters
     ----------
@@ -22,18 +25,43 @@ def save_picture(picture: Image.Image, path: Path, *, fewer_colours: bool = Fals
         Its ending names the form: PNG, JPEG or WebP.
     fewer_colours : bool
         Give a PNG 256 colours: a quarter of the bytes for what is like a photograph.
+    drawn_from : pathlib.Path, optional
+        A file that the picture shows and must not replace: a label is a picture too.
 
     Raises
     ------
     SettingsError
-        If the ending names no form that is known.
+        If the ending names no form that is known, or if the file there is no picture or is `drawn_from`.
+    StoreError
+        If the file there cannot be read, or the picture not be written.
     """
     form = _FORMS.get(path.suffix.lower())
     if form is None:
         raise SettingsError(f"{path}: ending {path.suffix!r} names no form of picture. Use one of {', '.join(_FORMS)}.")
+    _refuse_to_replace(path, drawn_from)
     if form == "PNG" and fewer_colours:
         picture = picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     buffer = BytesIO()
     picture.save(buffer, form, optimize=True)
     write_atomic(path, buffer.getvalue())
     return path
+
+
+def _refuse_to_replace(path: Path, drawn_from: Path | None) -> None:
+    """Check that what stands at `path` may go: nothing, an empty file, or a picture other than `drawn_from`."""
+    try:
+        head = read_regular(path, 12)
+        is_source = drawn_from is not None and path.samefile(drawn_from)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(explain_os_error(error, "cannot be written", path)) from error
+    if is_source:
+        raise SettingsError(f"{path}: is the file that is drawn, and would be replaced. Choose another -o.")
+    if head and not _begins_a_picture(head):
+        raise SettingsError(f"{path}: is there and holds no picture. Move it away, or choose another name to write to.")
+
+
+def _begins_a_picture(head: bytes) -> bool:
+    """Tell by its first 12 bytes whether a file is a PNG, a JPEG or a WebP."""
+    return head.startswith((_PNG, _JPEG)) or (head[:4], head[8:]) == (_RIFF, _WEBP)
