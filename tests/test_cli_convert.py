@@ -36,6 +36,12 @@ def test_the_sibling_is_named(labels):
     assert (labels.parent / "camvid labels-converted/convert.json").is_file()
 
 
+def test_a_destination_in_the_source_goes_on_where_it_stopped(labels):
+    words = [labels.parent, labels.parent / "out", "--mapping", "camvid-to-cityscapes"]
+    assert "1 files: 1 done" in invoke(*words).stdout
+    assert "1 files: 1 already there" in invoke(*words).stdout
+
+
 def test_unmapped_ids_are_an_error_unless_ignored(labels, tmp_path):
     (labels / "b.png").write_bytes(encode_label(np.array([[0, 77]], np.uint8)))
     result = invoke(labels, tmp_path / "out", "--mapping", "camvid-to-cityscapes")

@@ -68,6 +68,13 @@ def test_without_folders_it_converts_the_current_one_to_a_sibling(vistas):
     assert read_label(written).tolist() == [[0, 255]]
 
 
+def test_the_root_folder_needs_a_destination(monkeypatch):
+    monkeypatch.chdir("/")
+    result = invoke()
+    assert result.exit_code == 2
+    assert "DST: none is given, and / has no folder beside it. Give one." in result.stderr
+
+
 def test_options_reach_the_conversion(vistas, tmp_path):
     words = ["--labels", "v1.2", "--encoding", "labelIds", "--images", "copy", "--compression", "small"]
     result = invoke(vistas, tmp_path / "out", *words)

@@ -153,3 +153,9 @@ def test_a_dask_cluster_gives_the_same_file(labels, tmp_path):
         result = invoke(labels, "-o", tmp_path / "there.npz", "--dask", cluster.scheduler_address)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "there.npz").read_bytes() == (tmp_path / "here.npz").read_bytes()
+
+
+def test_the_root_of_the_file_system_has_no_file_beside_it() -> None:
+    result = CliRunner().invoke(group, ["index", "/"])
+    assert result.exit_code == 2
+    assert "-o: not given, and / has no file beside it" in result.stderr

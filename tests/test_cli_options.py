@@ -126,6 +126,26 @@ def test_a_shard_that_is_none_is_a_usage_error(shard: str) -> None:
     assert f"'{shard}' is no shard. Expected I/N with I from 1 to N" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-j", "0"], "--jobs 0: expected a number of processes from 1, or -1 for all cores."),
+        (["-j", "2", "--dask", "tcp://host:1"], "--dask and --jobs 2: the cluster has its own workers."),
+    ],
+)
+def test_processes_that_cannot_be_are_a_usage_error(words: list[str], message: str) -> None:
+    result = invoke(*words)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_the_root_of_the_file_system_has_no_sibling_to_write_to() -> None:
+    result = invoke("/")
+    assert result.exit_code == 2
+    assert "DST: none is given, and / has no folder beside it. Give one." in result.stderr
+    assert understood("/", "/tmp/out")["destination"] == Path("/tmp/out")
+
+
 def test_errors_go_to_stderr_one_line_each_and_the_count_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     outcomes = [
         Outcome(key="a", status="done"),

@@ -46,6 +46,13 @@ def test_it_works_inside_a_data_set_and_says_where_it_wrote(city, monkeypatch):
     assert "1 files: 1 already there" in invoke("--scales", 2, 4, 8).stdout
 
 
+def test_the_folder_in_src_is_no_source_of_the_next_run(tmp_path):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.png").write_bytes(encode_label(LABEL))
+    assert "1 files: 1 done" in invoke(tmp_path).stdout
+    assert "1 files: 1 already there" in invoke(tmp_path).stdout
+
+
 def test_the_summary_is_a_table_of_classes(city, tmp_path):
     lines = invoke(city, tmp_path / "out").stdout.splitlines()
     assert lines[1].split() == ["road", "24", "20.00%"]
@@ -69,6 +76,8 @@ def test_a_bad_label_is_one_line_and_exit_code_1(city, tmp_path):
     assert "x_gtFine_labelTrainIds.png: id 40 is neither a train id of 'cityscapes'" in line
 
 
-@pytest.mark.parametrize("words", [["--scales", "0"], ["--encoding", "colours"], ["--ragged", "pad"]])
+@pytest.mark.parametrize(
+    "words", [["--scales", "0"], ["--scales", "70000"], ["-j", "0"], ["--encoding", "colours"], ["--ragged", "pad"]]
+)
 def test_wrong_usage_is_exit_code_2(city, words):
     assert invoke(*words, city).exit_code == 2

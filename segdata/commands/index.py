@@ -74,6 +74,8 @@ def command(
     from segdata.sampling.summary import summarise_index
     from segdata.tools.index import plan_index, run_index
 
+    if output is None and not source.name:
+        raise click.UsageError(f"-o: not given, and {source} has no file beside it. Give one.")
     chosen = output or source.with_name(f"{source.name}.index.npz")
     plan = plan_index(source, Path(os.path.abspath(chosen)), **settings)  # noqa: PTH100
     say(f"{len(plan.items)} {plan.settings.kind} of {plan.settings.encoding} to {plan.output}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from segdata.errors import SegdataError
+from segdata.errors import SegdataError, SettingsError
 
 if TYPE_CHECKING:
     from segdata.tools.batch import Outcome
@@ -100,15 +100,18 @@ def batch_options(callback: Callback) -> Callback:
     ) -> Any:
         from segdata.tools.batch import BatchSettings
 
-        batch = BatchSettings(
-            jobs=jobs,
-            shard=shard,
-            dask=dask,
-            dry_run=dry_run,
-            overwrite=overwrite,
-            fail_fast=fail_fast,
-            progress=True,
-        )
+        try:
+            batch = BatchSettings(
+                jobs=jobs,
+                shard=shard,
+                dask=dask,
+                dry_run=dry_run,
+                overwrite=overwrite,
+                fail_fast=fail_fast,
+                progress=True,
+            )
+        except SettingsError as error:  # a fault in the options, not in the data
+            raise click.UsageError(str(error)) from None
         return ends_in_one_line(callback)(batch=batch, **others)
 
     for option in reversed(
@@ -183,7 +186,7 @@ def source_and_destination(default: Callable[[Path], Path]) -> Callable[[Callbac
         @wraps(callback)
         def run(*, source: Path, destination: Path | None, **others: Any) -> Any:
             source = Path(os.path.abspath(source))  # noqa: PTH100 - links stay, "." and ".." go
-            chosen = destination if destination is not None else default(source)
+            chosen = destination if destination is not None else _default_destination(default, source)
             return callback(source=source, destination=Path(os.path.abspath(chosen)), **others)  # noqa: PTH100
 
         folder = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -193,6 +196,14 @@ def source_and_destination(default: Callable[[Path], Path]) -> Callable[[Callbac
         return click.argument("source", metavar="[SRC]", default=".", type=folder)(with_destination)  # type: ignore[return-value]
 
     return decorate
+
+
+def _default_destination(default: Callable[[Path], Path], source: Path) -> Path:
+    """Return the DST used when none is given; the root of the file system has no sibling to write to."""
+    try:
+        return default(source)
+    except ValueError:
+        raise click.UsageError(f"DST: none is given, and {source} has no folder beside it. Give one.") from None
 
 
 def conclude(outcomes: "Iterable[Outcome]", *, as_json: bool, result: Mapping[str, Any] | None = None) -> int:

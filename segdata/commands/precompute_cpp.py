@@ -15,6 +15,7 @@ from segdata.commands.options import (
     say,
     source_and_destination,
 )
+from segdata.errors import SettingsError
 
 if TYPE_CHECKING:
     from segdata.tools.batch import BatchSettings
@@ -25,12 +26,24 @@ def subfolder(source: Path) -> Path:
     return source / "cpp"
 
 
+def usable_scales(scales: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the scales as they are if all can be pooled to; a usage error names the one that cannot."""
+    from segdata.cpp.targets import check_scales
+
+    try:
+        check_scales(scales)
+    except SettingsError as error:
+        raise click.BadParameter(str(error)) from None
+    return scales
+
+
 @click.command("precompute-cpp", cls=NumbersCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @source_and_destination(subfolder)
 @click.option(
     "--scales",
     type=click.IntRange(min=1),
     multiple=True,
+    callback=lambda _context, _option, scales: usable_scales(scales),
     default=(2, 4, 8),
     show_default=True,
     metavar="N...",

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+NEAR = 0.65  # share of letters in common: one wrong letter of three is near ("bux", bus), two of four are not
+
 
 def fold(name: str) -> str:
     """Fold case, spaces and punctuation away; what is left decides whether two names are one.
@@ -26,7 +28,9 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     " Did you mean 'Crosswalk - Plain'?"
     >>> did_you_mean("zebra", ["Road"])
     ''
+    >>> did_you_mean("lane", ["pole", "road"])
+    ''
     """
     by_fold = {fold(name): name for name in known}
-    near = get_close_matches(fold(word), by_fold, n=1, cutoff=0.5)
+    near = get_close_matches(fold(word), by_fold, n=1, cutoff=NEAR)
     return f" Did you mean '{by_fold[near[0]]}'?" if near else ""

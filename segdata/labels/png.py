@@ -15,7 +15,7 @@ from isal import igzip_lib, isal_zlib
 from numpy.typing import NDArray
 
 from segdata.errors import LabelError
-from segdata.files import read_regular
+from segdata.files import WAYS_OUT, read_regular
 from segdata.labels.png_chunks import MAX_PIXELS, PngHeader, PngParts, join_png, split_png
 from segdata.labels.png_filters import RowMapper, RowRestorer, undo_filters
 
@@ -55,7 +55,8 @@ def read_bytes(path: Path) -> bytes:
         return read_regular(Path(path))
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise LabelError(f"{path}: cannot be read ({reason}). Expected a readable PNG label image.") from error
+        way_out = WAYS_OUT.get(error.errno or 0, "Expected a readable PNG label image.")
+        raise LabelError(f"{path}: cannot be read ({reason}). {way_out}") from error
 
 
 def decode_label(data: bytes, where: str, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

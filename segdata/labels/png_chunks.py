@@ -235,7 +235,7 @@ def _check_header(header: PngHeader, where: str, max_pixels: int) -> None:
     if header.width * header.height > max_pixels:
         raise LabelError(
             f"{where}: is {size} pixels, {header.width * header.height} in all. Expected at most {max_pixels}. "
-            "If the size is right, raise the limit (max_pixels)."
+            "convert and convert-mapillary take larger ones with --max-pixels; for all else cut the image into parts."
         )
 
 

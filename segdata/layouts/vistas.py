@@ -25,6 +25,7 @@ from segdata.layouts.vistas_version import (
     Version,
     check_config,
     class_table_of,
+    lists_classes_of,
     nearest_version,
     read_config,
     read_palette,
@@ -79,12 +80,12 @@ class VistasRoot:
         ------
         LayoutError
             If the folder is no Vistas download, lacks the labels asked for, its class list differs from the bundled
-            one, or nothing tells the version.
+            one or is that of another version than the labels' palettes, or nothing tells the version.
         """
         root = Path(root)
         if labels not in ("auto", *VERSIONS):
             raise LayoutError(f"labels: '{labels}' is not known. Use auto, v1.2 or v2.0.")
-        found = _choose(root, labels)
+        found = _choose(root, labels, trust_config)
         table = class_table_of(found.version)
         if found.config is not None:
             own = read_config(found.config)
@@ -128,10 +129,10 @@ class _Kind:
     evidence: str
 
 
-def _choose(root: Path, labels: Labels) -> _Kind:
+def _choose(root: Path, labels: Labels, trust_config: bool) -> _Kind:
     """Return the first set of labels of the version asked for."""
     others = []
-    for kind in _kinds(root, labels):
+    for kind in _kinds(root, labels, trust_config):
         if labels in ("auto", kind.version):
             return kind
         others.append(kind)
@@ -143,7 +144,7 @@ def _choose(root: Path, labels: Labels) -> _Kind:
     )
 
 
-def _kinds(root: Path, labels: Labels) -> Iterator[_Kind]:
+def _kinds(root: Path, labels: Labels, trust_config: bool) -> Iterator[_Kind]:
     """Yield the sets of labels that are there, the preferred first."""
     for version in VERSIONS:
         folder = PurePosixPath(version, "labels")
@@ -151,24 +152,45 @@ def _kinds(root: Path, labels: Labels) -> Iterator[_Kind]:
             config = _first_file(root / f"config_{version}.json")
             yield _Kind(folder, config, version, f"the folder {folder}")
     if any((root / split / "labels").is_dir() for split in SPLITS):
-        yield _flat_kind(root, PurePosixPath("labels"), labels)
+        yield _flat_kind(root, PurePosixPath("labels"), labels, trust_config)
 
 
-def _flat_kind(root: Path, folder: PurePosixPath, labels: Labels) -> _Kind:
+def _flat_kind(root: Path, folder: PurePosixPath, labels: Labels, trust_config: bool) -> _Kind:
     config = _first_file(*(root / name for name in ("config.json", "config_v1.2.json", "config_v2.0.json")))
+    by_palette = next(_kinds_by_palette(root, folder), None)
     if config is not None:
-        return _Kind(folder, config, nearest_version(read_config(config)), f"the class names in {config.name}")
-    for split in SPLITS:
-        for label in sorted(_by_key(root / split / folder, _LABEL_SUFFIXES).values())[:_NUM_PALETTES]:
-            version = version_of_palette(read_palette(label))
-            if version is not None:
-                return _Kind(folder, None, version, f"the palette of {label.relative_to(root)}")
+        table = read_config(config)
+        version = nearest_version(table)
+        if by_palette is not None and not trust_config and lists_classes_of(table, version):
+            _refuse_contradiction(config, version, by_palette)
+        return _Kind(folder, config, version, f"the class names in {config.name}")
+    if by_palette is not None:
+        return by_palette
     if labels != "auto":
         return _Kind(folder, None, labels, f"--labels {labels}")
     raise LayoutError(
         f"{root}: nothing tells whether its labels are v1.2 or v2.0: it has no config.json, and the labels no palette "
         "of Vistas. Pass --labels v1.2 or --labels v2.0."
     )
+
+
+def _kinds_by_palette(root: Path, folder: PurePosixPath) -> Iterator[_Kind]:
+    """Yield what the palettes of the first labels of each split tell."""
+    for split in (name for name in SPLITS if (root / name).is_dir()):
+        for label in sorted(_by_key(root / split / folder, _LABEL_SUFFIXES).values())[:_NUM_PALETTES]:
+            version = version_of_palette(read_palette(label))
+            if version is not None:
+                yield _Kind(folder, None, version, f"the palette of {label.relative_to(root)}")
+
+
+def _refuse_contradiction(config: Path, version: Version, by_palette: _Kind) -> None:
+    """Raise if a class list is of another version than a label: following either, the other would be at fault."""
+    if by_palette.version != version:
+        raise LayoutError(
+            f"{config}: lists the classes of {version}, but the labels are {by_palette.version} (by "
+            f"{by_palette.evidence}). Replace it by the class list that came with these labels, or give the labels of "
+            f"{version}."
+        )
 
 
 def _no_vistas(root: Path) -> str:

@@ -61,6 +61,11 @@ def nearest_version(table: ClassTable) -> Version:
     return max(VERSIONS, key=lambda version: sum(_same_names(table, class_table_of(version))))
 
 
+def lists_classes_of(table: ClassTable, version: Version) -> bool:
+    """Say whether most classes of `table` stand at their ids of a version, so that it is that list, edited or not."""
+    return 2 * sum(_same_names(table, class_table_of(version))) > len(table.classes)
+
+
 def check_config(table: ClassTable, version: Version, where: Path) -> None:
     """Hold a data set's class list against the bundled table, by name and order.
 

@@ -12,6 +12,7 @@ from segdata.tools.convert_label import OUTPUT_FORMAT, TEXT_KEYWORD, ConvertSett
 from segdata.tools.report import describe_difference
 
 _WAY_OUT = "Choose another DST, or pass --overwrite."
+_REDO_ONE = "To make only this one anew, remove it first."
 
 
 def kept_facts(output: Path, source: bytes, settings: ConvertSettings) -> dict[str, Any] | None:
@@ -39,7 +40,9 @@ def kept_facts(output: Path, source: bytes, settings: ConvertSettings) -> dict[s
         raise StoreError(f"{output}: was made with other settings: {difference}. {_WAY_OUT}")
     facts: dict[str, Any] = text["facts"]
     if facts["digest"] != digest_of_bytes(source):
-        raise StoreError(f"{output}: was made from other bytes of its source, which has changed since. {_WAY_OUT}")
+        raise StoreError(
+            f"{output}: was made from other bytes of its source, which has changed since. {_WAY_OUT} {_REDO_ONE}"
+        )
     return facts
 
 

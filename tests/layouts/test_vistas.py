@@ -179,6 +179,31 @@ def test_version_by_class_list(flat: Path) -> None:
         VistasRoot.open(flat, "v1.2")
 
 
+@pytest.mark.parametrize("labels", ["auto", "v1.2", "v2.0"])
+def test_class_list_and_palette_that_contradict_each_other(flat: Path, labels: str) -> None:
+    write_config(flat / "config.json", config_of("v2.0"))
+    write_label(flat / "training/labels/b.png", palette_of("v1.2"))
+    message = (
+        r"config\.json: lists the classes of v2\.0, but the labels are v1\.2 \(by the palette of "
+        r"training/labels/b\.png\)\. Replace it by the class list that came with these labels, or give the labels "
+    )
+    with pytest.raises(LayoutError, match=message):
+        VistasRoot.open(flat, labels)  # type: ignore[arg-type]
+
+
+def test_trusted_class_list_is_not_held_against_the_palettes(flat: Path) -> None:
+    write_config(flat / "config.json", config_of("v2.0"))
+    write_label(flat / "training/labels/b.png", palette_of("v1.2"))
+    assert VistasRoot.open(flat, trust_config=True).version == "v2.0"
+
+
+def test_class_list_of_own_is_not_taken_for_a_version(flat: Path) -> None:
+    write_config(flat / "config.json", {"labels": [{"name": "road", "color": [1, 2, 3]}]})
+    write_label(flat / "training/labels/b.png", palette_of("v2.0"))
+    with pytest.raises(LayoutError, match=r"class 0 is 'road', but .* or trust it with --trust-config"):
+        VistasRoot.open(flat)
+
+
 @pytest.mark.parametrize("version", ["v1.2", "v2.0"])
 def test_version_by_palette_where_there_is_no_class_list(tmp_path: Path, version: str) -> None:
     write_label(tmp_path / "training/labels/a.png", None)
