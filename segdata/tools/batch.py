@@ -69,10 +69,13 @@ def stream_batch(work: Work[ItemType], items: Sequence[ItemType], settings: Batc
             maxinterval=10.0 if at_terminal else QUIET_SECONDS,
         ) as bar,
     ):
-        num_done = 0
+        num_done = num_errors = 0
         for outcome in _choose_runner(settings)(work, mine, settings, stop):
             bar.update()
             num_done += 1
+            if outcome.status == "error":
+                num_errors += 1
+                bar.set_postfix_str(f"{num_errors} not done", refresh=False)
             yield outcome
             if outcome.status == "error" and settings.fail_fast:
                 return

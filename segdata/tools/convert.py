@@ -22,7 +22,7 @@ from segdata.tools.convert_images import ImageMode, image_is_placed, place_image
 from segdata.tools.convert_label import ConvertSettings, convert_label
 from segdata.tools.convert_output import kept_facts
 from segdata.tools.convert_report import sum_up
-from segdata.tools.report import open_run
+from segdata.tools.report import open_run, read_report
 
 SPLITS = {"training": "train", "validation": "val"}
 ENDINGS = {"trainIds": "_gtFine_labelTrainIds.png", "labelIds": "_gtFine_labelIds.png"}
@@ -141,8 +141,11 @@ def plan_vistas(
     ------
     MappingError
         If the mapping reads another class table than the labels follow.
+    SettingsError
+        If DST holds labels of the other encoding: they have other names, so they would stay beside the new ones.
     """
     _refuse_other_table(settings.mapping, root)
+    _refuse_other_encoding(destination, settings)
     without: dict[str, list[str]] = {}
     for sample in root.without_label():
         without.setdefault(sample.split, []).append(sample.key)
@@ -153,7 +156,9 @@ def plan_vistas(
         items=[_vistas_item(sample, root.root, destination, settings, images) for sample in root.samples()],
         settings=settings,
         images=images,
-        recorded={"labels": root.version},
+        # where the user trusts the download's own class list, what the mapping's names mean is decided there
+        recorded={"labels": root.version}
+        | ({} if root.class_table.name == f"vistas-{root.version}" else {"class_list": root.class_table.name}),
         without_label=without,
     )
 
@@ -161,8 +166,17 @@ def plan_vistas(
 def plan_folder(source: Path, destination: Path, settings: ConvertSettings) -> ConvertPlan:
     """Plan the conversion of every label image below a folder, to the same relative paths below another.
 
-    Where names tell labels from colours and instances (as in Cityscapes), the label ids are taken.
+    Where names tell labels from colours and instances (as in Cityscapes), the label ids are taken. A DST below SRC
+    is left out: what an earlier run wrote there is no source.
+
+    Raises
+    ------
+    LayoutError
+        If SRC holds no label.
+    SettingsError
+        If DST is SRC, or holds labels of SRC though no run has begun there.
     """
+    refuse_same_folder(source, destination)
     items = [
         ConvertItem(
             key=str(sample.relative),
@@ -171,7 +185,7 @@ def plan_folder(source: Path, destination: Path, settings: ConvertSettings) -> C
             source=str(sample.relative),
             target=str(sample.relative),
         )
-        for sample in open_labels(source, "labelIds")[0]
+        for sample in _outside(source, destination, open_labels(source, "labelIds")[0])
         if sample.label is not None
     ]
     return ConvertPlan(tool="convert", source=source, destination=destination, items=items, settings=settings)
@@ -207,11 +221,21 @@ def run_convert(plan: ConvertPlan, batch: BatchSettings) -> tuple[list[Outcome],
     ) as run:
         outcomes = run_batch(work, plan.items, batch)
         totals = sum_up(outcomes, plan.settings.mapping) | {"without_label": plan.without_label}
-        try:
-            return outcomes, run.finish([_without_counts(outcome) for outcome in outcomes], totals)
-        except StoreError as error:  # a full disk, as a rule: the faults of the labels are to be told as well
-            fault = Outcome(key=run.report.name, status="error", message=str(error))
-            return [*outcomes, fault], {**run.head, "state": "faulty", "totals": totals}
+        report, faults = run.conclude([_without_counts(outcome) for outcome in outcomes], totals, mine)
+    return [*outcomes, *faults], report
+
+
+def _outside(source: Path, destination: Path, samples: Sequence[LabelledImage]) -> Sequence[LabelledImage]:
+    """Leave out the samples below DST; raise if they cannot be an earlier run's, which begins with its report."""
+    real_destination = destination.resolve()
+    if source.resolve().is_relative_to(real_destination):  # DST is around SRC, not in it
+        return samples
+    labels = [sample.label for sample in samples if sample.label is not None]
+    real = {folder: folder.resolve() for folder in {label.parent for label in labels}}
+    inside = {label for label in labels if (real[label.parent] / label.name).is_relative_to(real_destination)}
+    if inside and not (destination / "convert.json").exists():
+        raise SettingsError(f"{destination}: DST holds labels of SRC, first {min(inside)}. Choose another DST.")
+    return [sample for sample in samples if sample.label not in inside]
 
 
 def _vistas_item(
@@ -244,6 +268,20 @@ def _refuse_other_table(mapping: LabelMapping, root: VistasRoot) -> None:
                 f"labels of {root.root} are {root.version} (by {root.evidence}), where it is '{label.name}'. "
                 f"Pass --mapping vistas-{root.version}-to-cityscapes, or other --labels."
             )
+
+
+def _refuse_other_encoding(destination: Path, settings: ConvertSettings) -> None:
+    """Raise if an earlier run, finished or not, wrote labels of the other encoding; --overwrite cannot replace them."""
+    try:
+        before = read_report(destination / "convert-mapillary.json") or {}
+    except StoreError:  # for the run to say, which --overwrite tells not to mind
+        return
+    encoding = before.get("settings", {}).get("encoding", settings.encoding)
+    if encoding != settings.encoding:
+        raise SettingsError(
+            f"{destination}: holds labels of encoding '{encoding}', and those of '{settings.encoding}' have other "
+            f"names: both would lie side by side, with --overwrite too. Choose another DST."
+        )
 
 
 def _names(row: LabelClass) -> set[str]:

@@ -98,6 +98,11 @@ class PrecomputeItem:
     output: Path
     target: str
 
+    @property
+    def source(self) -> str:
+        """`label` as a path below SRC, for the report."""
+        return self.key
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrecomputePlan:
@@ -183,7 +188,7 @@ def run_precompute(plan: PrecomputePlan, batch: BatchSettings) -> tuple[list[Out
     Returns
     -------
     outcomes : list of Outcome
-        One per label of the shard.
+        One per label of the shard, and one for the report if it cannot be written at the end.
     report : dict
         As written; see `segdata.tools.report`.
 
@@ -192,8 +197,9 @@ def run_precompute(plan: PrecomputePlan, batch: BatchSettings) -> tuple[list[Out
     SettingsError
         If DST holds output of other settings.
     StoreError
-        If DST cannot be written.
+        If DST cannot be written at all.
     """
+    mine = take_shard(plan.items, batch.shard)
     work = PrecomputeWork(settings=plan.settings, dry_run=batch.dry_run, overwrite=batch.overwrite)
     with open_run(
         plan.destination / f"{TOOL}.json",
@@ -201,10 +207,12 @@ def run_precompute(plan: PrecomputePlan, batch: BatchSettings) -> tuple[list[Out
         source=plan.source,
         settings=plan.settings.recorded(),
         batch=batch,
-        targets=[item.output for item in take_shard(plan.items, batch.shard)],
+        targets=[item.output for item in mine],
     ) as run:
         outcomes = run_batch(work, plan.items, batch)
-        return outcomes, run.finish([_without_pixels(one) for one in outcomes], sum_up(outcomes, plan.settings.classes))
+        totals = sum_up(outcomes, plan.settings.classes)
+        report, faults = run.conclude([_without_pixels(one) for one in outcomes], totals, mine)
+    return [*outcomes, *faults], report
 
 
 def pool_file(data: bytes, where: str, settings: PrecomputeSettings) -> bytes:

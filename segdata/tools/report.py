@@ -7,24 +7,27 @@ straight, interrupted, or done in shards: it holds no times, durations or host n
     mine = take_shard(items, batch.shard)
     with open_run(report, tool="precompute-cpp", source=source, settings=settings, batch=batch, targets=...) as run:
         outcomes = run_batch(work, mine, batch)
-        return run.finish(outcomes, totals)
+        report, faults = run.conclude(outcomes, totals, mine)
+        return [*outcomes, *faults], report
 
-Fields: ``tool``; ``segdata``, the version; ``format``, of the report; ``state``, one of "running", "complete" and
-"faulty" (some files have errors); ``source``, the folder read; ``settings``, what determines the outputs; ``totals``;
-``files``, by key: ``status`` "ok" with the facts of the file, or "error" with the ``message``. By custom the facts name
-``source`` and ``target`` as paths relative to SRC and DST, which is what `segdata verify` goes by.
+Fields: ``tool``; ``segdata``, the version; ``format``, of the report; ``state``, one of "running" (the run has not come
+to its end), "complete" and "faulty" (some files have errors); ``source``, the folder read; ``settings``, what
+determines the outputs; ``totals``; ``files``, by key: ``status`` "ok" with the facts of the file, or "error" with the
+``message``. By custom the facts name ``source`` and ``target`` as paths relative to SRC and DST, which is what
+`segdata verify` goes by.
 
 While a run works, the report says "running" with its settings, so that a run with other settings is refused at its
-start. A shard writes ``<report>.shard-I-of-N.json`` beside it; the later run without --shard finds all outputs there,
-writes the whole report and removes the shards'.
+start. It stays "running" where --fail-fast left files untried; these keep the entries of the report before. A shard
+writes ``<report>.shard-I-of-N.json`` beside it; the later run without --shard finds all outputs there, writes the whole
+report and removes the shards'.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from segdata import __version__
 from segdata.errors import SettingsError, StoreError
@@ -36,6 +39,25 @@ MOST_DIFFERENCES = 3
 LONGEST_VALUE = 40
 
 
+class PlacedItem(Protocol):
+    """One piece of work, and what it reads and writes, as paths below SRC and DST."""
+
+    @property
+    def key(self) -> str:
+        """Name the item in the report."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Say what it is made from."""
+        ...
+
+    @property
+    def target(self) -> str:
+        """Say where it goes."""
+        ...
+
+
 @dataclass(frozen=True)
 class Run:
     """One run of a batch command over a destination; see `open_run`."""
@@ -44,7 +66,9 @@ class Run:
     head: dict[str, Any]
     batch: BatchSettings
 
-    def finish(self, outcomes: Sequence[Outcome], totals: Mapping[str, Any]) -> dict[str, Any]:
+    def finish(
+        self, outcomes: Sequence[Outcome], totals: Mapping[str, Any], items: Sequence[PlacedItem] = ()
+    ) -> dict[str, Any]:
         """Write the report of the run, or of its shard, and return it; a dry run writes nothing.
 
         Parameters
@@ -53,19 +77,54 @@ class Run:
             What `run_batch` returned.
         totals : mapping
             JSON-able sums over the files, the same however the run came about.
+        items : sequence of PlacedItem
+            All that the run, or its shard, was to do. Where some were not tried, the run has not come to its end;
+            without it, all were.
         """
         faulty = any(outcome.status == "error" for outcome in outcomes)
+        tried = {outcome.key: _describe(outcome) for outcome in outcomes}
+        untried = {item.key for item in items} - tried.keys()
+        places = {item.key: {"source": item.source, "target": item.target} for item in items}
         whole = self.head | {
-            "state": "faulty" if faulty else "complete",
+            "state": "running" if untried else "faulty" if faulty else "complete",
             "totals": dict(totals),
-            "files": {outcome.key: _describe(outcome) for outcome in outcomes},
+            "files": self._entries_before(untried) | {key: places.get(key, {}) | tried[key] for key in tried},
         }
         if not self.batch.dry_run:
             write_atomic(shard_report(self.report, self.batch.shard), encode_report(whole), durable=True)
-            if self.batch.shard[1] == 1:
+            if self.batch.shard[1] == 1 and not untried:
                 for leftover in find_shard_reports(self.report):
                     leftover.unlink(missing_ok=True)
         return whole
+
+    def conclude(
+        self, outcomes: Sequence[Outcome], totals: Mapping[str, Any], items: Sequence[PlacedItem]
+    ) -> tuple[dict[str, Any], list[Outcome]]:
+        """Do as `finish` does, but let a report that cannot be written be one more fault.
+
+        That is a full disk, as a rule, and then the faults of the files are to be told as well.
+
+        Returns
+        -------
+        report : dict
+            As written, or its head and totals where it cannot be.
+        faults : list of Outcome
+            The report's own error, if there is one.
+        """
+        try:
+            return self.finish(outcomes, totals, items), []
+        except StoreError as error:
+            fault = Outcome(key=self.report.name, status="error", message=str(error))
+            return {**self.head, "state": "faulty", "totals": dict(totals)}, [fault]
+
+    def _entries_before(self, keys: Set[str]) -> dict[str, Any]:
+        """Return what the report on the disk says of files that this run did not try, if it is of the same settings."""
+        if not keys or self.batch.dry_run:
+            return {}
+        before = read_report(shard_report(self.report, self.batch.shard))
+        if before is None or before["settings"] != self.head["settings"]:
+            return {}
+        return {key: entry for key, entry in before.get("files", {}).items() if key in keys}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ the same of itself (`segdata.tools.verify_index`).
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,8 @@ class VerifyItem:
         The output.
     source : Path or None
         The label it was made from, None where SRC is out of reach.
-    digest : str
-        Of the label, as the report says.
+    digest : str or None
+        Of the label, as the report says; None where it does not name the output yet.
     images : tuple of Path
         Where its image may stand; one of them must, if there are any.
     deep : bool
@@ -75,7 +75,7 @@ class VerifyItem:
     key: str
     target: Path
     source: Path | None
-    digest: str
+    digest: str | None
     images: tuple[Path, ...]
     deep: bool
 
@@ -105,7 +105,7 @@ class VerifyWork:
         difference = describe_difference(output.settings, _part(self.checker.settings, output.settings))
         if difference:
             return "stale", f"{item.target}: was made with other settings than the report says: {difference}. {_REDO}"
-        if output.digest != item.digest:
+        if item.digest is not None and output.digest != item.digest:
             return "stale", f"{item.target}: was made from another label than the report says. {_REDO}"
         if item.images and not any(image.exists() for image in item.images):
             return "missing", f"{item.images[0]}: the image of {item.target.name} is missing. {_AGAIN}"
@@ -159,11 +159,13 @@ def verify(
     faults = [fault for index in indexes for fault in faults_of(index)]
     checked: list[_Checked] = []
     for path, report in reports.items():
-        checker = CHECKERS[report["tool"]](report["settings"], rules)
-        checked.append(_check_outputs(folder, report, checker, deep, batch))
-        faults += [*_faults_of_report(path, report), *checked[-1].faults()]
-    faults += _extra_files(folder, checked)
-    outcomes = [outcome for one in checked for outcome in one.outcomes]
+        checker = CHECKERS[report["tool"]](report["settings"], rules, Path(report["source"]))
+        checked.append(_check_outputs(path, report, checker, deep, batch))
+    unnamed = list(_unnamed_files(folder, checked))
+    checked = [_check_unnamed(one, unnamed, batch) if one.is_running else one for one in checked]
+    faults += [fault for one in checked for fault in (*_faults_of_report(one), *one.faults())]
+    faults += _extra_files(unnamed, checked)
+    outcomes = [outcome for one in checked for outcome in (*one.outcomes, *one.unnamed)]
     return Verification(
         reports=tuple(str(path) for path in (*reports, *indexes)),
         num_outputs=len(outcomes) + len(indexes),
@@ -175,29 +177,55 @@ def verify(
 
 @dataclass(frozen=True)
 class _Checked:
-    """The outputs of one report, and what became of checking each."""
+    """The outputs of one report, and what became of checking each; with those of ours that it does not name yet."""
 
+    path: Path
+    report: Mapping[str, Any]
     checker: Checker
     items: list[VerifyItem]
     outcomes: list[Outcome]
+    unnamed: tuple[Outcome, ...] = ()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the run has not come to its end, so that its report may not name what is done."""
+        return bool(self.report["state"] == "running")
+
+    def targets(self) -> set[Path]:
+        """Return the outputs that the report names, also those with errors: an older one may be there."""
+        entries = self.report.get("files", {}).values()
+        return {self.path.parent / entry["target"] for entry in entries if "target" in entry}
 
     def faults(self) -> Iterator[Fault]:
         """Yield the faults among the outcomes; an error without a kind is an output that cannot be read."""
         target_of = {item.key: item.target for item in self.items}
         for outcome in self.outcomes:
             if outcome.status == "error":
-                kind = outcome.facts.get("kind", "damaged")
-                yield Fault(kind, str(target_of[outcome.key]), str(outcome.message))
+                yield _fault_of(outcome, target_of[outcome.key])
+
+
+def _fault_of(outcome: Outcome, target: Path) -> Fault:
+    return Fault(outcome.facts.get("kind", "damaged"), str(target), str(outcome.message))
 
 
 def _check_outputs(
-    folder: Path, report: Mapping[str, Any], checker: Checker, deep: int | None, batch: BatchSettings
+    path: Path, report: Mapping[str, Any], checker: Checker, deep: int | None, batch: BatchSettings
 ) -> _Checked:
     """Check the outputs that one report names."""
+    items = list(_items(path.parent, report, checker, deep))
     if deep != 0:
         checker.prepare()
-    items = list(_items(folder, report, checker, deep))
-    return _Checked(checker, items, run_batch(VerifyWork(checker), items, batch))
+    return _Checked(path, report, checker, items, run_batch(VerifyWork(checker), items, batch))
+
+
+def _check_unnamed(one: _Checked, paths: Sequence[Path], batch: BatchSettings) -> _Checked:
+    """Check the outputs that a run has made and its report does not name yet; their labels are not known here."""
+    items = [
+        VerifyItem(key=str(path), target=path, source=None, digest=None, images=(), deep=False)
+        for path in paths
+        if _is_ours(path, one.checker)
+    ]
+    return replace(one, unnamed=tuple(run_batch(VerifyWork(one.checker), items, batch)))
 
 
 def _count(outcomes: Sequence[Outcome], fact: str) -> int:
@@ -248,40 +276,59 @@ def _part(settings: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, An
     return {name: settings.get(name) for name in asked}
 
 
-def _faults_of_report(path: Path, report: Mapping[str, Any]) -> Iterator[Fault]:
+def _faults_of_report(one: _Checked) -> Iterator[Fault]:
     """Yield what the report itself says is amiss."""
-    if report["state"] == "running":
-        shards = [part.name for part in find_shard_reports(path)]
-        way_out = f"Run {report['tool']} again" + (
-            f" without --shard, when all shards are done ({', '.join(shards)})."
-            if shards
-            else ": it goes on from here."
-        )
-        yield Fault("unfinished", str(path), f"{path}: the run has not come to its end. {way_out}")
-    for key, entry in report.get("files", {}).items():
+    if one.is_running:
+        yield _unfinished(one)
+    for key, entry in one.report.get("files", {}).items():
         if entry["status"] == "error":
             yield Fault("not done", key, f"{key}: was not done: {entry['message']}")
 
 
-def _extra_files(folder: Path, checked: Sequence[_Checked]) -> Iterator[Fault]:
+def _unfinished(one: _Checked) -> Fault:
+    """Say that a run has not come to its end, how far it got beyond its report, and how it goes on."""
+    num_done = sum(outcome.status == "done" for outcome in one.unnamed)
+    done = f"; {num_done} outputs are done that the report does not name yet" if num_done else ""
+    shards = ", ".join(part.name for part in find_shard_reports(one.path))
+    way_out = f" without --shard, when all shards are done ({shards})." if shards else ": it goes on from here."
+    message = f"{one.path}: the run has not come to its end{done}. Run {one.report['tool']} again{way_out}"
+    return Fault("unfinished", str(one.path), message)
+
+
+def _unnamed_files(folder: Path, checked: Sequence[_Checked]) -> Iterator[Path]:
     """Yield files of ours, or that pass for such in a folder of outputs, which no report names."""
-    targets = {item.target for one in checked for item in one.items}
+    targets = {target for one in checked for target in one.targets()}
     folders = {target.parent for target in targets}
     for place, _, names in os.walk(folder):
-        for path in (Path(place, name) for name in names):
-            if is_temporary(path.name):
-                yield Fault("extra", str(path), f"{path}: is a leftover of a killed run. {_AGAIN}")
-            elif path not in targets and any(_passes_for(path, folders, one.checker) for one in checked):
-                yield Fault("extra", str(path), f"{path}: no report names it. Remove it, if its label is gone.")
+        for path in {Path(place, name) for name in names} - targets:
+            if is_temporary(path.name) or any(_passes_for(path, folders, one.checker) for one in checked):
+                yield path
+
+
+def _extra_files(unnamed: Sequence[Path], checked: Sequence[_Checked]) -> Iterator[Fault]:
+    """Yield what is amiss with files that no report names: all of them, but for the sound outputs of a running one."""
+    outcomes = [outcome for one in checked for outcome in one.unnamed]
+    sound = {outcome.key for outcome in outcomes if outcome.status == "done"}
+    faulty = {outcome.key: outcome for outcome in outcomes}
+    for path in unnamed:
+        if is_temporary(path.name):
+            yield Fault("extra", str(path), f"{path}: is a leftover of a killed run. {_AGAIN}")
+        elif str(path) in faulty.keys() - sound:
+            yield _fault_of(faulty[str(path)], path)
+        elif str(path) not in sound:
+            yield Fault("extra", str(path), f"{path}: no report names it. Remove it, if its label is gone.")
 
 
 def _passes_for(path: Path, folders: set[Path], checker: Checker) -> bool:
     """Tell whether a file is one of a checker's outputs, or would be taken for one."""
     if not path.name.endswith(checker.suffix):
         return False
-    if path.parent in folders and path.name.endswith(checker.ending):
-        return True
+    return (path.parent in folders and path.name.endswith(checker.ending)) or _is_ours(path, checker)
+
+
+def _is_ours(path: Path, checker: Checker) -> bool:
+    """Tell whether a file is by its name and beginning one of a checker's outputs."""
     try:
-        return checker.is_ours(path)
+        return path.name.endswith(checker.suffix) and checker.is_ours(path)
     except OSError:  # what cannot be read says nothing of itself
         return False

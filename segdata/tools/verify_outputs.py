@@ -19,6 +19,7 @@ from segdata.files import read_regular
 from segdata.labels.classes import ClassTable
 from segdata.labels.mapping import LabelMapping
 from segdata.labels.png import decode_label, read_bytes
+from segdata.layouts.vistas import VistasRoot
 from segdata.tools.convert import ENDINGS
 from segdata.tools.convert_label import TEXT_KEYWORD, ConvertSettings, convert_label
 from segdata.tools.convert_output import read_output
@@ -46,10 +47,13 @@ class Checker(ABC):
         What the report says made the outputs.
     rules : str or None
         File of the mapping or class table, where it is not a bundled one.
+    source : Path
+        The folder that the labels came from.
     """
 
     settings: dict[str, Any]
-    rules: str | None = None
+    rules: str | None
+    source: Path
 
     suffix = ""
     """What the names of all files of this format end with."""
@@ -127,13 +131,20 @@ class LabelChecker(Checker):
     def _convert_settings(self) -> ConvertSettings:
         name = self.rules or self.settings["mapping"]
         try:
-            mapping = LabelMapping.load(name)
+            mapping = LabelMapping.load(name, source=self._class_list())
         except MappingError as error:
-            raise _other_rules("mapping", name) from error
+            raise self._other_mapping(name) from error
         if mapping.digest != self.settings["mapping_digest"]:
-            raise _other_rules("mapping", name)
+            raise self._other_mapping(name)
         decided = {key: self.settings[key] for key in ("encoding", "unmapped", "compression")}
         return ConvertSettings(mapping=mapping, max_pixels=NO_LIMIT, **decided)
+
+    def _class_list(self) -> ClassTable | None:
+        """Return the table that the names in the mapping mean, None for the one that the mapping names."""
+        return None
+
+    def _other_mapping(self, name: str) -> SettingsError:
+        return _other_rules("mapping", name)
 
 
 @dataclass(frozen=True)
@@ -149,6 +160,20 @@ class MapillaryChecker(LabelChecker):
         """Follow the layout: the same key below leftImg8bit."""
         image = target.replace("gtFine/", "leftImg8bit/", 1).removesuffix(self.ending)
         return tuple(f"{image}_leftImg8bit{suffix}" for suffix in (".jpg", ".png"))
+
+    def _class_list(self) -> ClassTable | None:
+        """Take the download's own class list, if the run did so by --trust-config."""
+        if "class_list" not in self.settings:
+            return None
+        return VistasRoot.open(self.source, self.settings["labels"], trust_config=True).class_table
+
+    def _other_mapping(self, name: str) -> SettingsError:
+        if "class_list" not in self.settings:
+            return super()._other_mapping(name)
+        return SettingsError(
+            f"--deep: mapping '{name}' with the classes of {self.source / self.settings['class_list']} is not what "
+            "made the outputs. Put that file back as it was, pass your own mapping as --rules, or leave out --deep."
+        )
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,9 @@ def test_a_full_disk_costs_what_does_not_fit_and_the_rest_is_done_when_there_is_
     assert finished.errors
     full = "No space left on device. Free some space, then run the same command again: what is done is kept."
     assert all(is_one_line(line, str(small_disk), full) for line in finished.errors)
-    assert 0 < len(list((small_disk / "out").rglob(f"*{command.ending}"))) < 40
+    undone = [name for name in make_labels(40, 8, 8) if not command.output(small_disk / "out", name).exists()]
+    assert 0 < len(undone) < 40
+    assert all(any(name in line for line in finished.errors) for name in undone)
     assert not list(small_disk.rglob("*.segdata-tmp"))
     subprocess.run(["mount", "-o", "remount,size=20m", str(small_disk)], check=True)
     assert segdata.run(command.args(source, small_disk / "out")).code == 0
@@ -58,6 +60,18 @@ def test_a_limit_on_file_sizes_is_met_like_a_full_disk(
     assert any(is_one_line(line, "large", "File too large. The limit on file sizes") for line in finished.errors)
     assert command.output(destination, "small").exists()
     assert not list(destination.rglob("*.segdata-tmp"))
+
+
+def test_a_report_that_cannot_be_written_hides_no_fault_of_a_label(
+    segdata: Segdata, command: BatchCommand, source: Path, destination: Path
+) -> None:
+    command.write_source(source, make_labels(60, 8, 8) | {"bad": b"no label"})
+    finished = segdata.run(command.args(source, destination), max_file=4096)
+    assert finished.code == 1
+    assert len(finished.errors) == 2
+    assert is_one_line(finished.errors[0], str(command.label(source, "bad")), "is no PNG file")
+    assert is_one_line(finished.errors[1], f"{command.name}.json: cannot be written: File too large. The limit")
+    assert segdata.run(command.args(source, destination)).out.endswith("61 files: 60 already there, 1 with an error\n")
 
 
 def test_a_read_only_destination(segdata: Segdata, command: BatchCommand, source: Path, destination: Path) -> None:

@@ -135,6 +135,33 @@ def test_other_settings_are_refused_by_name(vistas, tmp_path):
     assert statuses(outcomes) == ["done", "done"]
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_other_encoding_needs_another_destination(vistas, tmp_path, overwrite):
+    convert(vistas, tmp_path / "out")
+    before = tree(tmp_path / "out")
+    other = ConvertSettings(mapping=TABLE_4.mapping, encoding="labelIds")
+    with pytest.raises(SettingsError, match=r"out: holds labels of encoding 'trainIds'.*\. Choose another DST\.$"):
+        convert(vistas, tmp_path / "out", settings=other, overwrite=overwrite)
+    assert tree(tmp_path / "out") == before
+
+
+def test_a_damaged_report_does_not_stop_an_overwrite(vistas, tmp_path):
+    convert(vistas, tmp_path / "out")
+    (tmp_path / "out/convert-mapillary.json").write_text("{")
+    outcomes, _ = convert(vistas, tmp_path / "out", overwrite=True)
+    assert statuses(outcomes) == ["done", "done"]
+
+
+def test_a_folder_converted_by_overwrite_holds_one_encoding(tmp_path):
+    (tmp_path / "cam").mkdir()
+    (tmp_path / "cam/a.png").write_bytes(encode_label(np.array([[3, 11]], np.uint8)))
+    for encoding, written in (("trainIds", [[0, 255]]), ("labelIds", [[7, 0]])):
+        settings = ConvertSettings(mapping=CONVERT_CAMVID.mapping, encoding=encoding)
+        plan = plan_folder(tmp_path / "cam", tmp_path / "out", settings)
+        run_convert(plan, BatchSettings(overwrite=True))
+        assert read_label(tmp_path / "out/a.png").tolist() == written
+
+
 def test_other_settings_are_told_from_the_outputs_alone(vistas, tmp_path):
     convert(vistas, tmp_path / "out")
     (tmp_path / "out/convert-mapillary.json").unlink()
@@ -151,6 +178,9 @@ def test_a_changed_source_is_refused(vistas, tmp_path):
     outcomes, _ = convert(vistas, tmp_path / "out")
     assert statuses(outcomes) == ["error", "kept"]
     assert "was made from other bytes of its source" in outcomes[0].message
+    assert outcomes[0].message.endswith("To make only this one anew, remove it first.")
+    next((tmp_path / "out/gtFine/train").rglob("*.png")).unlink()
+    assert statuses(convert(vistas, tmp_path / "out")[0]) == ["done", "kept"]
 
 
 def test_a_foreign_file_is_not_replaced(vistas, tmp_path):
@@ -169,7 +199,8 @@ def test_a_bad_label_stops_no_other(vistas, tmp_path):
     outcomes, report = convert(vistas, tmp_path / "out")
     assert statuses(outcomes) == ["error", "error", "done"]
     assert "-a b.png: is no PNG file (it is empty)" in outcomes[0].message
-    assert "folder.png: cannot be read (Is a directory)" in outcomes[1].message
+    way_out = "A folder stands where a file belongs. Move it away."
+    assert f"folder.png: cannot be read (Is a directory). {way_out}" in outcomes[1].message
     assert report["state"] == "faulty"
     assert report["files"]["training/-a b"]["status"] == "error"
 
@@ -228,6 +259,44 @@ def test_a_folder_keeps_its_relative_paths(tmp_path):
     assert statuses(outcomes) == ["done"]
     assert read_label(tmp_path / "out/sub/a.png").tolist() == [[0, 255]]
     assert report["files"]["sub/a.png"]["target"] == "sub/a.png"
+
+
+def test_a_destination_below_the_source_is_no_source_of_the_next_run(tmp_path):
+    (tmp_path / "cam/val").mkdir(parents=True)
+    (tmp_path / "cam/val/a.png").write_bytes(encode_label(np.array([[3, 11]], np.uint8)))
+    for status in ("done", "kept"):
+        plan = plan_folder(tmp_path / "cam", tmp_path / "cam/out", CONVERT_CAMVID)
+        assert [item.source for item in plan.items] == ["val/a.png"]
+        assert statuses(run_convert(plan, BatchSettings())[0]) == [status]
+
+
+def test_a_destination_below_the_source_is_known_through_a_link(tmp_path):
+    (tmp_path / "cam/val").mkdir(parents=True)
+    (tmp_path / "cam/val/a.png").write_bytes(encode_label(np.array([[3, 11]], np.uint8)))
+    run_convert(plan_folder(tmp_path / "cam", tmp_path / "cam/out", CONVERT_CAMVID), BatchSettings())
+    (tmp_path / "link").symlink_to(tmp_path / "cam/out")
+    assert len(plan_folder(tmp_path / "cam", tmp_path / "link", CONVERT_CAMVID).items) == 1
+
+
+def test_a_destination_that_holds_sources_is_refused(tmp_path):
+    (tmp_path / "cam/val/x").mkdir(parents=True)
+    (tmp_path / "cam/val/x/a.png").write_bytes(encode_label(np.array([[3, 11]], np.uint8)))
+    with pytest.raises(SettingsError, match=r"cam/val: DST holds labels of SRC, first .*a\.png\. Choose another DST"):
+        plan_folder(tmp_path / "cam", tmp_path / "cam/val", CONVERT_CAMVID)
+
+
+def test_a_destination_around_the_source_is_allowed(tmp_path):
+    (tmp_path / "cam/labels").mkdir(parents=True)
+    (tmp_path / "cam/labels/a.png").write_bytes(encode_label(np.array([[3, 11]], np.uint8)))
+    for status in ("done", "kept"):
+        plan = plan_folder(tmp_path / "cam/labels", tmp_path / "cam", CONVERT_CAMVID)
+        assert statuses(run_convert(plan, BatchSettings())[0]) == [status]
+
+
+def test_a_folder_is_not_converted_onto_itself(tmp_path):
+    (tmp_path / "a.png").write_bytes(encode_label(np.array([[3, 11]], np.uint8)))
+    with pytest.raises(SettingsError, match="SRC and DST are the same folder"):
+        plan_folder(tmp_path, tmp_path, CONVERT_CAMVID)
 
 
 def test_a_folder_without_labels_is_told(tmp_path):

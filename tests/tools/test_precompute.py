@@ -131,6 +131,20 @@ def test_a_bad_label_costs_only_itself(source, tmp_path):
     assert "bad.png" in report["files"]["bad.png"]["message"]
 
 
+def test_a_run_that_stops_early_keeps_the_entries_and_the_next_one_gives_the_same_bytes(source, tmp_path):
+    run(source, tmp_path / "out")
+    before, label = tree(tmp_path / "out"), (source / "-b c.png").read_bytes()
+    (source / "-b c.png").write_bytes(b"bad")
+    outcomes, report = run(source, tmp_path / "out", fail_fast=True)
+    assert len(outcomes) < 3
+    assert report["state"] == "running"
+    assert sorted(report["files"]) == ["-b c.png", "a.png", "deep/er/ä.png"]
+    assert report["files"]["-b c.png"]["target"] == "-b c.cpp.npz"
+    (source / "-b c.png").write_bytes(label)
+    run(source, tmp_path / "out")
+    assert tree(tmp_path / "out") == before
+
+
 def test_the_report_sums_the_pixels(source, tmp_path):
     _, report = run(source, tmp_path / "out")
     pixels = np.sum([np.bincount(made(n).ravel(), minlength=256) for n in (5, 8, 13)], axis=0)

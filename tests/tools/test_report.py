@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,29 @@ def run(folder: Path, *outcomes: Outcome, settings: dict[str, Any] | None = None
         targets=[folder / "a.out"],
     ) as begun:
         return begun.finish(outcomes, {"pixels": 4})
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a run was to do."""
+
+    key: str
+
+    @property
+    def source(self) -> str:
+        return f"{self.key}.png"
+
+    @property
+    def target(self) -> str:
+        return f"{self.key}.out"
+
+
+def run_of(folder: Path, items: str, *outcomes: Outcome, **batch: Any) -> dict[str, Any]:
+    """Do as `run`, with one item per letter."""
+    with open_run(
+        folder / "toy.json", tool="toy", source=Path("/src"), settings={}, batch=BatchSettings(**batch), targets=[]
+    ) as begun:
+        return begun.conclude(outcomes, {"tried": len(outcomes)}, [Named(key) for key in items])[0]
 
 
 def names(folder: Path) -> list[str]:
@@ -93,6 +117,59 @@ def test_shards_report_beside_and_the_whole_run_takes_their_place(tmp_path: Path
     run(tmp_path / "parts", KEPT)
     assert names(tmp_path / "parts") == ["toy.json"]
     assert (tmp_path / "parts" / "toy.json").read_bytes() == (tmp_path / "whole" / "toy.json").read_bytes()
+
+
+def test_an_error_names_its_source_and_target(tmp_path: Path) -> None:
+    entry = run_of(tmp_path, "b", FAULT)["files"]["b"]
+    assert entry == {"status": "error", "message": "b.png: is damaged.", "source": "b.png", "target": "b.out"}
+
+
+def test_a_run_that_stopped_early_keeps_what_was_said_of_the_files_it_did_not_try(tmp_path: Path) -> None:
+    run_of(tmp_path, "abc", *(Outcome(key=key, status="done", facts={"digest": f"1{key}"}) for key in "abc"))
+    whole = (tmp_path / "toy.json").read_bytes()
+    report = run_of(tmp_path, "abd", Outcome(key="a", status="error", message="a: is damaged."))
+    assert report == read_report(tmp_path / "toy.json")
+    assert (report["state"], report["totals"]) == ("running", {"tried": 1})
+    assert [(key, entry["status"]) for key, entry in sorted(report["files"].items())] == [("a", "error"), ("b", "ok")]
+    run_of(tmp_path, "abc", *(Outcome(key=key, status="kept", facts={"digest": f"1{key}"}) for key in "abc"))
+    assert (tmp_path / "toy.json").read_bytes() == whole
+
+
+def test_a_run_whose_last_file_is_the_bad_one_has_come_to_its_end(tmp_path: Path) -> None:
+    assert run_of(tmp_path, "ab", DONE, FAULT, fail_fast=True)["state"] == "faulty"
+
+
+def test_a_run_that_stopped_early_keeps_the_reports_of_shards(tmp_path: Path) -> None:
+    for part in (1, 2):
+        run_of(tmp_path, "ab"[part - 1], DONE, shard=(part, 2))
+    run_of(tmp_path, "ab", FAULT)
+    assert names(tmp_path) == ["toy.json", "toy.shard-1-of-2.json", "toy.shard-2-of-2.json"]
+    run_of(tmp_path, "ab", DONE, FAULT)
+    assert names(tmp_path) == ["toy.json"]
+
+
+def test_a_shard_that_stopped_early_keeps_what_its_own_report_said(tmp_path: Path) -> None:
+    run_of(tmp_path, "ab", DONE, Outcome(key="b", status="done"), shard=(1, 2))
+    report = run_of(tmp_path, "ab", Outcome(key="a", status="error", message="a: is damaged."), shard=(1, 2))
+    assert (report["state"], sorted(report["files"])) == ("running", ["a", "b"])
+
+
+def test_entries_of_other_settings_are_not_kept(tmp_path: Path) -> None:
+    run(tmp_path, DONE, settings={"scales": [2]}, shard=(1, 2))
+    report = run_of(tmp_path, "ab", FAULT, shard=(1, 2), overwrite=True)
+    assert list(report["files"]) == ["b"]
+
+
+def test_a_report_that_cannot_be_written_at_the_end_is_one_more_fault(tmp_path: Path) -> None:
+    with open_run(
+        tmp_path / "toy.json", tool="toy", source=Path("/src"), settings={}, batch=BatchSettings(), targets=[]
+    ) as begun:
+        (tmp_path / "toy.json").unlink()
+        (tmp_path / "toy.json").mkdir()
+        report, faults = begun.conclude([FAULT], {"pixels": 4}, [Named("b")])
+    assert (report["state"], report["totals"]) == ("faulty", {"pixels": 4})
+    assert [(fault.key, fault.status) for fault in faults] == [("toy.json", "error")]
+    assert "toy.json: cannot be written: Is a directory" in str(faults[0].message)
 
 
 def test_leftover_temporaries_of_the_targets_and_the_report_are_swept(tmp_path: Path) -> None:

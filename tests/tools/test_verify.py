@@ -15,6 +15,7 @@ from segdata.labels.mapping import LabelMapping
 from segdata.labels.png import decode_label, encode_label
 from segdata.labels.png_chunks import read_text
 from segdata.layouts.vistas import VistasRoot
+from segdata.layouts.vistas_version import class_table_of
 from segdata.tools.batch import BatchSettings
 from segdata.tools.convert import plan_folder, plan_vistas, run_convert
 from segdata.tools.convert_label import ConvertSettings
@@ -66,6 +67,11 @@ class Made:
     @property
     def report(self) -> Path:
         return self.out / f"{self.tool}.json"
+
+    def interrupt(self) -> None:
+        """Leave the report as a first run does that was interrupted."""
+        self.rewrite_report(lambda report: report.update(state="running"))  # type: ignore[arg-type]
+        self.rewrite_report(lambda report: report["files"].clear())
 
     def rewrite_report(self, change: Callable[[dict[str, dict[str, object]]], object]) -> None:
         report = read_report(self.report)
@@ -224,6 +230,40 @@ def test_a_run_that_has_not_ended_is_named(made: Made) -> None:
     assert "it goes on from here" in found.faults[0].message
 
 
+def test_sound_outputs_that_a_running_report_does_not_name_are_counted_and_no_fault(made: Made) -> None:
+    made.interrupt()
+    found = verify(made.out)
+    assert told(found) == [("unfinished", str(made.report))]
+    assert "its end; 3 outputs are done that the report does not name yet. Run" in found.faults[0].message
+    assert found.num_outputs == 3
+
+
+def test_what_is_not_sound_of_a_running_report_is_still_told(made: Made) -> None:
+    made.interrupt()
+    output = made.output("b")
+    output.write_bytes(output.read_bytes()[:-9])
+    found = verify(made.out)
+    assert sorted(told(found)) == [("damaged", str(output)), ("unfinished", str(made.report))]
+    name, value = ("scales", [2]) if made.tool == "precompute-cpp" else ("unmapped", "ignore")
+    made.rewrite_report(lambda report: report["settings"].update({name: value}))
+    assert sorted({kind for kind, _ in told(verify(made.out))}) == ["damaged", "stale", "unfinished"]
+
+
+def test_an_older_output_of_a_label_with_an_error_is_not_extra(made: Made) -> None:
+    made.label("b").write_bytes(b"")
+    made.run()
+    assert made.output("b").exists()
+    assert [kind for kind, _ in told(verify(made.out))] == ["not done"]
+
+
+def test_a_run_that_stopped_at_the_first_error_is_unfinished_and_loses_no_output(made: Made) -> None:
+    made.label("a").write_bytes(b"")
+    made.run(fail_fast=True)
+    found = verify(made.out)
+    assert sorted(kind for kind, _ in told(found)) == ["not done", "unfinished"]
+    assert found.num_compared == 2
+
+
 def test_outputs_of_shards_are_known_before_the_whole_run(made: Made) -> None:
     shutil.rmtree(made.out)
     for part in (1, 2):
@@ -257,6 +297,40 @@ def test_a_class_table_of_the_user_is_passed_as_rules(tmp_path: Path) -> None:
     run_precompute(plan, BatchSettings())
     assert ClassTable.load(table).digest == plan.settings.classes.digest
     assert verify(tmp_path / "own", deep=None, rules=str(table)).faults == ()
+
+
+def test_a_trusted_class_list_is_read_again(tmp_path: Path) -> None:
+    made = trusting(tmp_path)
+    found = verify(made.out, deep=None)
+    assert (found.faults, found.num_recomputed) == ((), 3)
+    assert verify(made.out, deep=None, jobs=2) == found
+
+
+def test_a_trusted_class_list_that_changed_is_named(tmp_path: Path) -> None:
+    made = trusting(tmp_path)
+    write_config(made.source, 1, 2)
+    message = r"--deep: mapping 'vistas-v1\.2-to-cityscapes' with the classes of .*/config\.json is not what made the"
+    with pytest.raises(SettingsError, match=message):
+        verify(made.out, deep=1)
+    assert verify(made.out).faults == ()
+
+
+def write_config(source: Path, one: int, other: int) -> None:
+    """Write the class list of v1.2 with two classes in each other's place."""
+    rows = [{"name": row.name, "readable": row.readable, "color": [0, 0, 0]} for row in class_table_of("v1.2").classes]
+    rows[one], rows[other] = rows[other], rows[one]
+    (source / "config.json").write_text(json.dumps({"labels": rows}))
+
+
+def trusting(folder: Path) -> Made:
+    """Return the outputs of a download whose own class list differs and is trusted."""
+    made = Made(folder, "convert-mapillary")
+    shutil.rmtree(made.out)
+    write_config(made.source, 7, 8)
+    root = VistasRoot.open(made.source, trust_config=True)
+    mapping = LabelMapping.load("vistas-v1.2-to-cityscapes", source=root.class_table)
+    run_convert(plan_vistas(root, made.out, ConvertSettings(mapping=mapping)), BatchSettings())
+    return made
 
 
 def test_a_folder_without_a_report_is_refused(tmp_path: Path) -> None:
