@@ -143,7 +143,7 @@ def test_the_root_of_the_file_system_has_no_sibling_to_write_to() -> None:
     result = invoke("/")
     assert result.exit_code == 2
     assert "DST: none is given, and / has no folder beside it. Give one." in result.stderr
-    assert understood("/", "/tmp/out")["destination"] == Path("/tmp/out")
+    assert understood("/", "/nowhere/out")["destination"] == Path("/nowhere/out")
 
 
 def test_errors_go_to_stderr_one_line_each_and_the_count_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
