@@ -3,17 +3,16 @@
 import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from segdata.commands.options import STATUSES, batch_options, conclude, printable, say
+from segdata.commands.options import batch_options, conclude, printable, say
 
 if TYPE_CHECKING:
-    from segdata.tools.batch import BatchSettings, Outcome
+    from segdata.tools.batch import BatchSettings
     from segdata.tools.index import IndexPlan
 
 MOST_ERRORS = 20  # lines of errors on the terminal
@@ -87,7 +86,7 @@ def command(
         result["index"] = summarise_index(index)
         if not as_json:
             click.echo(printable(format_index(result["index"])))
-    code = _conclude(outcomes, as_json=as_json, result=result)
+    code = conclude(outcomes, as_json=as_json, result=result, most_errors=MOST_ERRORS)
     if code:
         say(f"{plan.output}: not written. Mend or remove the files above and run it again: what is done is kept.")
     elif index is None and batch.shard[1] > 1:
@@ -101,20 +100,6 @@ def _tell_lacking_pictures(plan: "IndexPlan") -> None:
     lacking = [item for item in plan.items if not item.picture]
     if 0 < len(lacking) < len(plan.items):
         say(f"{len(lacking)} of {len(plan.items)} {plan.settings.kind} have no picture, first {lacking[0].path}")
-
-
-def _conclude(outcomes: "Sequence[Outcome]", *, as_json: bool, result: Mapping[str, Any]) -> int:
-    """Print how it ended as all batch commands do, but of many errors only the first: they may have one cause."""
-    errors = [outcome for outcome in outcomes if outcome.status == "error"]
-    if as_json or len(errors) <= MOST_ERRORS:
-        return conclude(outcomes, as_json=as_json, result=result)
-    for outcome in errors[:MOST_ERRORS]:
-        say(f"error: {outcome.message}")
-    say(f"and {len(errors) - MOST_ERRORS} more; --json lists all")
-    counts = Counter(outcome.status for outcome in outcomes)
-    told = [f"{counts[status]} {words}" for status, words in STATUSES.items() if counts[status]]  # type: ignore[index]
-    click.echo(f"{len(outcomes)} files: {', '.join(told)}")
-    return 1
 
 
 def format_index(summary: Mapping[str, Any]) -> str:

@@ -206,7 +206,13 @@ def _default_destination(default: Callable[[Path], Path], source: Path) -> Path:
         raise click.UsageError(f"DST: none is given, and {source} has no folder beside it. Give one.") from None
 
 
-def conclude(outcomes: "Iterable[Outcome]", *, as_json: bool, result: Mapping[str, Any] | None = None) -> int:
+def conclude(
+    outcomes: "Iterable[Outcome]",
+    *,
+    as_json: bool,
+    result: Mapping[str, Any] | None = None,
+    most_errors: int | None = None,
+) -> int:
     """Print how a batch ended, and return the exit code.
 
     Errors go to stderr, one line each. stdout gets the count of files by status, or with `as_json` one object:
@@ -220,6 +226,8 @@ def conclude(outcomes: "Iterable[Outcome]", *, as_json: bool, result: Mapping[st
         Print JSON.
     result : mapping, optional
         What else the JSON holds: the report, where it was written.
+    most_errors : int, optional
+        Print so many at most, and how many more there are; JSON has them all.
 
     Returns
     -------
@@ -229,8 +237,10 @@ def conclude(outcomes: "Iterable[Outcome]", *, as_json: bool, result: Mapping[st
     outcomes = list(outcomes)
     counts = Counter(outcome.status for outcome in outcomes)
     errors = {outcome.key: outcome.message for outcome in outcomes if outcome.status == "error"}
-    for message in errors.values():
+    for message in list(errors.values())[:most_errors]:
         say(f"error: {message}")
+    if most_errors is not None and len(errors) > most_errors:
+        say(f"and {len(errors) - most_errors} more; --json lists all")
     if as_json:
         counted = {status: counts[status] for status in STATUSES}  # type: ignore[index]
         click.echo(json.dumps({"counts": counted, "errors": errors, **(result or {})}, sort_keys=True))

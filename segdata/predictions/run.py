@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from segdata.errors import StoreError
 from segdata.files import digest_of_bytes, refuse_shared_targets, write_atomic
 from segdata.labels.classes import IGNORE_ID
 from segdata.labels.png import read_bytes
@@ -121,11 +120,8 @@ def run_predictions(
     ) as run:
         outcomes = run_batch(PredictionWork(predictor, plan, batch), plan.items, batch)
         totals = _sum_up(outcomes, plan.settings)
-        try:
-            return outcomes, run.finish([_without_counts(outcome) for outcome in outcomes], totals)
-        except StoreError as error:  # a full disk, as a rule: the faults of the images are to be told as well
-            fault = Outcome(key=run.report.name, status="error", message=str(error))
-            return [*outcomes, fault], {**run.head, "state": "faulty", "totals": totals}
+        report, faults = run.conclude([_without_counts(outcome) for outcome in outcomes], totals)
+    return [*outcomes, *faults], report
 
 
 def _facts_of(prediction: Prediction, settings: PredictionSettings) -> dict[str, Any]:

@@ -137,7 +137,8 @@ def run_index(plan: IndexPlan, batch: BatchSettings) -> tuple[list[Outcome], Cla
         targets=[plan.output, *(item.part for item in mine)],
     ) as run:
         outcomes = run_batch(work, plan.items, batch)
-        run.finish(outcomes, {"images": len(outcomes)})
+        _, faults = run.conclude(outcomes, {"images": len(outcomes)})
+        outcomes += faults
         if batch.dry_run or batch.shard[1] > 1 or len(outcomes) < len(plan.items):
             return outcomes, None
         if any(outcome.status == "error" for outcome in outcomes):

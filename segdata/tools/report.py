@@ -98,7 +98,7 @@ class Run:
         return whole
 
     def conclude(
-        self, outcomes: Sequence[Outcome], totals: Mapping[str, Any], items: Sequence[PlacedItem]
+        self, outcomes: Sequence[Outcome], totals: Mapping[str, Any], items: Sequence[PlacedItem] = ()
     ) -> tuple[dict[str, Any], list[Outcome]]:
         """Do as `finish` does, but let a report that cannot be written be one more fault.
 
