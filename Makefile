@@ -20,7 +20,7 @@ $(VENV)/.dev: $(VENV)/.train
 	@$(BIN)/python -m pip install --quiet --no-deps cityscapesscripts pyquaternion
 	@touch $@
 
-demo: $(VENV)/.train  ## run the whole chain on made scenes, into ./demo
+demo: $(VENV)/.train  ## run the whole chain on synthetic scenes, into ./demo
 	$(BIN)/segdata demo demo
 
 test: $(VENV)/.dev   ## run the tests (PYTEST_ARGS="-k name" for some)
@@ -39,7 +39,7 @@ format: $(VENV)/.dev  ## let ruff format and mend what it can
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format --quiet .
 
-# The real labels are measured where SEGDATA_REAL_DATA names them, made scenes where not.
+# The real labels are measured where SEGDATA_REAL_DATA names them, synthetic scenes where not.
 VISTAS = $(if $(SEGDATA_REAL_DATA),$(SEGDATA_REAL_DATA)/vistas/sample-v1.2)
 bench: $(VENV)/.dev  ## measure the headline figures against their peers (see benchmarks/RESULTS.md)
 	$(BIN)/python benchmarks/convert.py $(VISTAS)

@@ -1,4 +1,4 @@
-"""Where to change colours: in a loader's process or on the device; beside what reading the picture costs."""
+"""Where to change colors: in a loader's process or on the device; beside what reading the image costs."""
 
 import tempfile
 import time
@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from segdata.sampling.crop import crop_image, place_crop
-from segdata.training.augmentation import draw_augmentation
-from segdata.training.colour import change_colours
-from segdata.training.images import read_image
-from segdata.training.recipe import AugmentationRecipe
+from segdata.codecs.photos import read_image
+from segdata.config.recipe import AugmentationRecipe
+from segdata.data.augmentation import draw_augmentation
+from segdata.data.color import change_colors
+from segdata.data.crop import crop_image, place_crop
 
-CROP, PICTURE, REPEATS = (512, 1024), (1024, 2048), 15
+CROP, IMAGE, REPEATS = (512, 1024), (1024, 2048), 15
 
 
 def milliseconds(work: Callable[[int], object], wait: Callable[[], object] = lambda: None) -> float:
@@ -34,24 +34,24 @@ def milliseconds(work: Callable[[int], object], wait: Callable[[], object] = lam
 def main() -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
-    smooth = Image.fromarray(rng.integers(0, 256, (64, 128, 3), dtype=np.uint8)).resize(PICTURE[::-1])
+    smooth = Image.fromarray(rng.integers(0, 256, (64, 128, 3), dtype=np.uint8)).resize(IMAGE[::-1])
     crop = torch.from_numpy(rng.integers(0, 256, (3, *CROP), dtype=np.uint8))
-    boxes = [place_crop(PICTURE, CROP, scale=scale) for scale in np.linspace(0.5, 2, REPEATS)]
+    boxes = [place_crop(IMAGE, CROP, scale=scale) for scale in np.linspace(0.5, 2, REPEATS)]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "picture.png"
+        path = Path(folder) / "image.png"
         smooth.save(path)
-        rows.append((f"read a PNG of {PICTURE[0]} x {PICTURE[1]}", milliseconds(lambda _: read_image(path))))
+        rows.append((f"read a PNG of {IMAGE[0]} x {IMAGE[1]}", milliseconds(lambda _: read_image(path))))
     rows.append(("scale and crop it", milliseconds(lambda number: crop_image(smooth, boxes[number]))))
     devices = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
     for device in devices:
         wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
         there = crop.to(device)
-        for colour in ("photometric", "jitter"):
-            recipe = AugmentationRecipe(crop=CROP, colour=colour, blur=0.5)
-            draws = [draw_augmentation(0, position, recipe).colours for position in range(REPEATS)]
-            spent = milliseconds(lambda number, there=there, draws=draws: change_colours(there, draws[number]), wait)
-            rows.append((f"{colour} and half the blurs, {device.type}", spent))
+        for color in ("photometric", "jitter"):
+            recipe = AugmentationRecipe(crop=CROP, color=color, blur=0.5)
+            draws = [draw_augmentation(0, position, recipe).colors for position in range(REPEATS)]
+            spent = milliseconds(lambda number, there=there, draws=draws: change_colors(there, draws[number]), wait)
+            rows.append((f"{color} and half the blurs, {device.type}", spent))
     for name, spent in rows:
         print(f"{name:<44} {spent:8.1f} ms {spent / rows[0][1]:8.2f} of reading")
 

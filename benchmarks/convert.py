@@ -2,8 +2,8 @@
 
     python benchmarks/convert.py [VISTAS_ROOT] [--datumaro-python PYTHON]
 
-VISTAS_ROOT is a Vistas v1.2 folder with a few labels; without one, made scenes are taken. Each round runs every way
-once on every label, in turn, so that a change of the machine's speed meets them all; a row holds medians over the
+VISTAS_ROOT is a Vistas v1.2 folder with a few labels; without one, synthetic scenes are taken. Each round runs every
+way once on every label, in turn, so that a change of the machine's speed meets them all; a row holds medians over the
 rounds. datumaro 1.13 is measured where it can be imported, here or by another interpreter.
 """
 
@@ -26,16 +26,16 @@ import numpy as np
 from isal import isal_zlib
 from PIL import Image
 
+from segdata.batch.run import BatchSettings
+from segdata.codecs.png import decode_bands
+from segdata.codecs.png_chunks import split_png
+from segdata.codecs.png_filters import RowMapper
 from segdata.files import write_atomic
+from segdata.jobs.convert import plan_vistas, run_convert
+from segdata.jobs.convert_label import ConvertSettings, convert_label
 from segdata.labels.mapping import LabelMapping
-from segdata.labels.png import decode_bands
-from segdata.labels.png_chunks import split_png
-from segdata.labels.png_filters import RowMapper
 from segdata.layouts.vistas import VistasRoot
-from segdata.scenes import write_vistas
-from segdata.tools.batch import BatchSettings
-from segdata.tools.convert import plan_vistas, run_convert
-from segdata.tools.convert_label import ConvertSettings, convert_label
+from segdata.synthetic import write_vistas
 
 DATUMARO = """
 import json, logging, sys, tempfile, time
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def make_scenes(folder: Path) -> Path:
-    """Write made scenes as large as Vistas' labels; they have more and finer edges than real ones."""
+    """Write synthetic scenes as large as Vistas' labels; they have more and finer edges than real ones."""
     write_vistas(folder, 3, (2448, 3264), seed=1, jobs=-1)
     return folder
 

@@ -2,8 +2,8 @@
 
     python benchmarks/cpp.py [--rounds 9] [--scenes 2]
 
-The labels are made street scenes of 1024 x 2048 pixels and, where SEGDATA_REAL_DATA names the folder of real samples,
-Vistas labels by Table 4 brought to the same size by nearest neighbour, so that their contours are as fine as they get.
+The labels are synthetic street scenes of 1024 x 2048 pixels and, where SEGDATA_REAL_DATA names the folder of real
+samples, Vistas labels by Table 4 brought to the same size by nearest neighbor, with contours as fine as they get.
 Every round runs every way once, in turn, so that a busy moment of the machine meets them all; a row holds medians.
 torch's way takes seconds a label, so it is run twice, on the first label.
 """
@@ -22,18 +22,18 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from segdata.batch.run import BatchSettings
+from segdata.codecs.npz import write_npz
 from segdata.compiled import compiled
-from segdata.cpp.npz import write_npz
 from segdata.cpp.sparse import SparseCounts, pool_label
 from segdata.cpp.store import check_cpp, decode_cpp, encode_cpp, load_cpp
 from segdata.cpp.targets import pool_targets
+from segdata.jobs.precompute import plan_precompute, run_precompute
 from segdata.labels.classes import ClassTable
 from segdata.labels.mapping import LabelMapping
 from segdata.labels.remap import remap_labels
-from segdata.scenes import render_scene
-from segdata.scenes.labels import class_ids
-from segdata.tools.batch import BatchSettings
-from segdata.tools.precompute import plan_precompute, run_precompute
+from segdata.synthetic import render_scene
+from segdata.synthetic.label_ids import class_ids
 
 SCALES = (2, 4, 8)
 SIZE = (1024, 2048)
@@ -45,7 +45,7 @@ Label = NDArray[np.uint8]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--scenes", type=int, default=2, help="made scenes to measure")
+    parser.add_argument("--scenes", type=int, default=2, help="synthetic scenes to measure")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     labels = made_labels(arguments.scenes) | real_labels()

@@ -2,8 +2,8 @@
 
     python benchmarks/evaluation.py [--rounds N]
 
-Two made scenes of 1024 x 2048: one is the label; the other, laid over a part of it, makes a prediction with whole
-objects wrong. Noise is the worst case: a prediction without two equal neighbours. Each round runs every way once, in
+Two synthetic scenes of 1024 x 2048: one is the label; the other, laid over a part of it, makes a prediction with whole
+objects wrong. Noise is the worst case: a prediction without two equal neighbors. Each round runs every way once, in
 turn; a row holds medians over the rounds, milliseconds per image on one core. All ways give the same counts, or the
 script ends. cityscapesScripts is measured where it is installed; it reads both files, as ours does in the last row.
 """
@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segdata.codecs.png import encode_label
+from segdata.jobs.compare import LabelFile, Pair, compare
 from segdata.labels.classes import ClassTable
-from segdata.labels.png import encode_label
-from segdata.scenes.labels import class_ids
-from segdata.scenes.render import render_scene
-from segdata.training.boundary import count_boundary
-from segdata.training.compare import LabelFile, Pair, compare
-from segdata.training.confusion import count_pairs, fold_pairs, value_lookup
+from segdata.metrics.boundary import count_boundary
+from segdata.metrics.confusion import count_pairs, fold_pairs, value_lookup
+from segdata.synthetic.label_ids import class_ids
+from segdata.synthetic.render import render_scene
 
 SIZE = (1024, 2048)
 TABLE = ClassTable.load("cityscapes")

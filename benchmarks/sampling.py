@@ -1,7 +1,7 @@
 """Figures of the class index and the stream: scanning against decoding, ten million tiles, draws per second, resuming.
 
 Run: python benchmarks/sampling.py [FOLDER]
-FOLDER holds label PNGs (searched below it for labels/*.png); scanning is measured on them and on made scenes.
+FOLDER holds label PNGs (searched below it for labels/*.png); scanning is measured on them and on synthetic scenes.
 """
 
 import os
@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from segdata.labels.png import decode_bands, read_bytes, read_label
-from segdata.labels.png_chunks import split_png
-from segdata.sampling.index import ClassIndex, IndexHead, make_index
+from segdata.batch.work import keep_freed_memory
+from segdata.codecs.png import decode_bands, read_bytes, read_label
+from segdata.codecs.png_chunks import split_png
+from segdata.sampling.class_index import ClassIndex, IndexHead, make_index
 from segdata.sampling.sampler import MixedClassUniformSampler
 from segdata.sampling.scan import band_multiple, scan_bands
 from segdata.sampling.shares import ShareSchedule, exact_shares
 from segdata.sampling.stream import Source, Stream
-from segdata.tools.work import keep_freed_memory
 
 REPEATS = 15
 TILES, CLASSES, IMAGES = 10_000_000, 19, 500_000
@@ -38,7 +38,7 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def made_labels(folder: Path) -> list[Path]:
-    from segdata.scenes import write_cityscapes
+    from segdata.synthetic import write_cityscapes
 
     write_cityscapes(folder, (1024, 2048), train=4, val=0)
     return sorted(folder.glob("gtFine/**/*_labelTrainIds.png"))
@@ -95,10 +95,10 @@ def large_index(folder: Path) -> Path:
         "image_sizes": np.full((IMAGES, 2), 1024),
         "image_ignored": zeros,
         "label_names": np.zeros(0),
-        "picture_names": np.zeros(0),
+        "image_names": np.zeros(0),
         "confidence_names": np.zeros(0),
         "label_ends": zeros,
-        "picture_ends": zeros,
+        "image_ends": zeros,
         "confidence_ends": zeros,
         "label_bytes": zeros,
         "label_times": zeros,

@@ -1,4 +1,4 @@
-"""Draw docs/images/seethroughnet.png: SeeThroughNet as `segdata.models` builds it, each part coloured by its source.
+"""Draw docs/images/seethroughnet.png: SeeThroughNet as `segdata.models` builds it, each part colored by its source.
 
 python docs/draw_seethroughnet.py
 """
@@ -31,27 +31,27 @@ class Sheet:
         self.pen = ImageDraw.Draw(self.image)
 
     def words(
-        self, place: tuple[float, float], text: str, *, size: int = 18, colour: str = INK, anchor: str = "mm"
+        self, place: tuple[float, float], text: str, *, size: int = 18, color: str = INK, anchor: str = "mm"
     ) -> None:
-        """Write lines of text centred on, or anchored at, a place."""
+        """Write lines of text centered on, or anchored at, a place."""
         font = ImageFont.load_default(size)
         lines = text.split("\n")
         for number, line in enumerate(lines):
             down = (number - (len(lines) - 1) / 2) * size * 1.25
-            self.pen.text((place[0], place[1] + down), line, fill=colour, font=font, anchor=anchor)
+            self.pen.text((place[0], place[1] + down), line, fill=color, font=font, anchor=anchor)
 
-    def box(self, box: Box, text: str, colour: str, *, size: int = 18) -> None:
+    def box(self, box: Box, text: str, color: str, *, size: int = 18) -> None:
         """Draw a rounded box with text in it."""
-        self.pen.rounded_rectangle(box, radius=10, fill=colour, outline=INK, width=2)
+        self.pen.rounded_rectangle(box, radius=10, fill=color, outline=INK, width=2)
         self.words(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), text, size=size)
 
-    def arrow(self, *points: tuple[int, int], colour: str = INK) -> None:
+    def arrow(self, *points: tuple[int, int], color: str = INK) -> None:
         """Draw a line through points with a head at its end, which runs along an axis."""
-        self.pen.line(points, fill=colour, width=2)
+        self.pen.line(points, fill=color, width=2)
         (x0, y0), (x, y) = points[-2:]
         dx, dy = _sign(x - x0), _sign(y - y0)
         wings = [(x - 10 * dx + 5 * dy, y - 10 * dy + 5 * dx), (x - 10 * dx - 5 * dy, y - 10 * dy - 5 * dx)]
-        self.pen.polygon([(x, y), *wings], fill=colour)
+        self.pen.polygon([(x, y), *wings], fill=color)
 
 
 def _sign(number: int) -> int:
@@ -90,15 +90,15 @@ def draw_coarse(sheet: Sheet) -> None:
     for upper in (200, 350):
         sheet.box((1020, upper + 17, 1220, upper + 53), "attention of the coarser", CHOSEN, size=15)
         sheet.arrow((1020, upper + 35), (1000, upper + 35))
-    sheet.words((995, 490), "X = up(a X_coarser) + (1 - up(a)) C", size=16, colour=FAINT)
-    sheet.words((525, 530), "stages 1, 2, 3 (strides 4, 8, 16)", size=16, colour=FAINT)
+    sheet.words((995, 490), "X = up(a X_coarser) + (1 - up(a)) C", size=16, color=FAINT)
+    sheet.words((525, 530), "stages 1, 2, 3 (strides 4, 8, 16)", size=16, color=FAINT)
     sheet.box((440, 546, 610, 580), "which three scales", CHOSEN, size=16)
 
 
 def draw_final(sheet: Sheet) -> None:
     """Draw the OCR head and the final map."""
     sheet.arrow((390, 650), (1010, 650))
-    sheet.words((700, 632), "all branches at 1/4, concatenated: 720 channels", size=16, colour=FAINT)
+    sheet.words((700, 632), "all branches at 1/4, concatenated: 720 channels", size=16, color=FAINT)
     sheet.box((1010, 595, 1230, 705), "OCR\n512 channels, 256 keys\ndropout 0.05", REFERENCE, size=17)
     sheet.arrow((1060, 140), (1360, 140), (1360, 560), (1120, 560), (1120, 595))
     sheet.box((1262, 300, 1458, 380), "the fine map is\nOCR's object regions", CHOSEN, size=16)
@@ -119,10 +119,10 @@ def draw_scales(sheet: Sheet) -> None:
 
 
 def draw_legend(sheet: Sheet, entries: Sequence[tuple[str, str]]) -> None:
-    """Draw what the colours mean."""
+    """Draw what the colors mean."""
     left = 40
-    for colour, text in entries:
-        sheet.pen.rectangle((left, 886, left + 26, 912), fill=colour, outline=INK)
+    for color, text in entries:
+        sheet.pen.rectangle((left, 886, left + 26, 912), fill=color, outline=INK)
         sheet.words((left + 36, 899), text, size=16, anchor="lm")
         left += 66 + int(ImageFont.load_default(16).getlength(text))
 

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 import segdata
-from segdata.sampling.dataset import CropDataset
+from segdata.data.crop_dataset import CropDataset
 
 BATCH, EPOCH, EPOCHS, RANKS = 2, 21, 6, 2  # 21 draws are no whole number of batches of all ranks: none is lost
 

@@ -1,7 +1,7 @@
 """Plain PyTorch: the sampler in a DataLoader with workers, and a run resumed by what was consumed.
 
 Run: python examples/torch_dataloader.py INDEX
-where INDEX is what `segdata index LABELS -o INDEX --pictures PICTURES` (or a Cityscapes root) wrote.
+where INDEX is what `segdata index LABELS -o INDEX --images IMAGES` (or a Cityscapes root) wrote.
 """
 
 import sys
@@ -9,7 +9,7 @@ import sys
 from torch.utils.data import DataLoader
 
 import segdata
-from segdata.sampling.dataset import CropDataset
+from segdata.data.crop_dataset import CropDataset
 
 BATCH, EPOCH, EPOCHS = 4, 40, 2
 

@@ -8,7 +8,7 @@ import sys
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import segdata
-from segdata.sampling.dataset import CropDataset
+from segdata.data.crop_dataset import CropDataset
 
 BATCH, EPOCH, EPOCHS = 4, 40, 2
 

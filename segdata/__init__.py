@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from segdata.labels.classes import ClassTable
     from segdata.labels.mapping import LabelMapping
     from segdata.labels.remap import remap_labels
-    from segdata.sampling.index import ClassIndex
+    from segdata.sampling.class_index import ClassIndex
     from segdata.sampling.sampler import MixedClassUniformSampler
     from segdata.sampling.stream import Draw, Source
 
 _HOMES = {
     "CPPTargets": "segdata.cpp.store",
-    "ClassIndex": "segdata.sampling.index",
+    "ClassIndex": "segdata.sampling.class_index",
     "ClassTable": "segdata.labels.classes",
     "Draw": "segdata.sampling.stream",
     "LabelMapping": "segdata.labels.mapping",

@@ -113,7 +113,7 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = False) -> None:
 
     place_atomic(path, fill)
     if durable:
-        with contextlib.suppress(OSError):  # not every file system lets a folder be synchronised
+        with contextlib.suppress(OSError):  # not every file system lets a folder be synchronized
             sync_folder(path.parent)
 
 

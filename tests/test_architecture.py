@@ -10,31 +10,20 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "segdata"
 
-# A room may import rooms of a lower floor, and itself. Rooms of one floor do not know each other.
-FLOORS = {
-    "errors": 0,
-    "compiled": 1,
-    "files": 1,
-    "labels": 2,
-    "cpp": 3,
-    "sampling": 4,
-    "layouts": 5,
-    "scenes": 6,
-    "tools": 7,
-    "models": 7,
-    "training": 8,
-    "pictures": 9,
-    "predictions": 10,
-    "commands": 11,
-}
-# What a room may not import though it stands lower.
-SIDES = {"training": {"tools", "scenes"}, "models": {"tools", "scenes"}}
-TORCH_ROOMS = ("models", "training", "predictions")
-TORCH_MODULES = ("cpp/tensors",)  # the torch twins of a kernel stand beside it, and no kernel imports them
+# A package may import the packages named before it, and itself.
+ORDER = (
+    *("errors", "compiled", "files", "logs"),
+    *("codecs", "labels", "cpp", "metrics"),
+    *("batch", "layouts", "sampling", "config"),
+    *("distributed", "data", "models", "losses", "inference"),
+    *("jobs", "training", "synthetic", "figures", "commands"),
+)
+TORCH_ROOMS = ("distributed", "models", "losses", "inference", "training")
+TORCH_MODULES = ("cpp/tensors", "data/loader", "data/color", "data/normalization", "data/index_sources")
 
 
 def modules() -> list[Path]:
-    return sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in FLOORS)
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in ORDER)
 
 
 def room_of(path: Path) -> str:
@@ -51,9 +40,9 @@ def imported_names(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_every_room_has_a_floor() -> None:
+def test_every_package_has_a_place_in_the_order() -> None:
     rooms = {room_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "__main__"}
-    assert rooms <= set(FLOORS)
+    assert rooms == set(ORDER)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())
@@ -61,9 +50,8 @@ def test_imports_go_down_only(path: Path) -> None:
     here = room_of(path)
     for name in imported_names(path):
         parts = name.split(".")
-        if parts[0] == "segdata" and len(parts) > 1 and parts[1] in FLOORS and parts[1] != here:
-            assert FLOORS[parts[1]] < FLOORS[here], f"{here} imports {name}, which stands above or beside it"
-            assert parts[1] not in SIDES.get(here, ()), f"{here} imports {name}, which stands on the other side"
+        if parts[0] == "segdata" and len(parts) > 1 and parts[1] in ORDER and parts[1] != here:
+            assert ORDER.index(parts[1]) < ORDER.index(here), f"{here} imports {name}, which comes after it"
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: path.relative_to(PACKAGE).as_posix())

@@ -6,16 +6,16 @@ import yaml
 from click.testing import CliRunner
 from toy_model import write_toy_checkpoint
 
+from segdata.codecs.png import read_label
 from segdata.commands.autolabel import command
+from segdata.config.data import SourceRecipe
+from segdata.config.recipe import load_recipe
+from segdata.data.samples import find_samples, read_class_ids
+from segdata.inference.choices import Choices
+from segdata.inference.loading import open_model
 from segdata.labels.classes import ClassTable
-from segdata.labels.png import read_label
-from segdata.layouts.samples import find_samples, read_class_ids
-from segdata.layouts.sources import SourceRecipe
-from segdata.predictions.choices import Choices
-from segdata.predictions.models import open_model
-from segdata.scenes import write_cityscapes
+from segdata.synthetic import write_cityscapes
 from segdata.training.loop import train
-from segdata.training.recipe import load_recipe
 
 
 @pytest.fixture(scope="module")
@@ -55,36 +55,36 @@ def test_label_ids_and_confidence_of_the_same_size_are_written(run, city, tmp_pa
     assert set(np.unique(ids).tolist()) <= trained
 
 
-def test_a_threshold_when_labelling_is_the_same_as_one_when_reading(run, city, tmp_path):
+def test_a_threshold_when_labeling_is_the_same_as_one_when_reading(run, city, tmp_path):
     table, read = ClassTable.load("cityscapes"), {}
-    for name, words, confidence in [("reading", [], 0.12), ("labelling", ["--threshold", 0.12], 0.0)]:
+    for name, words, confidence in [("reading", [], 0.12), ("labeling", ["--threshold", 0.12], 0.0)]:
         (tmp_path / name).mkdir()
         (tmp_path / name / "leftImg8bit").symlink_to(city / "leftImg8bit")
         autolabel(run, tmp_path / name, *words)
         keys = {"layout": "cityscapes", "annotation": "auto", "splits": ("train_extra",), "confidence": confidence}
-        source = SourceRecipe(name="auto", root=tmp_path / name / "autolabelled", **keys)
+        source = SourceRecipe(name="auto", root=tmp_path / name / "autolabeled", **keys)
         read[name] = [
             read_class_ids(sample, table, source.label_encoding, confidence=confidence)
             for sample in find_samples(source)
         ]
-    np.testing.assert_array_equal(read["reading"], read["labelling"])
+    np.testing.assert_array_equal(read["reading"], read["labeling"])
     assert 0 < (read["reading"][0] == 255).mean() < 1
 
 
-def test_other_folders_are_labelled_whole(run, city, tmp_path):
+def test_other_folders_are_labeled_whole(run, city, tmp_path):
     image = next(city.glob("leftImg8bit/train/*/*"))
-    (tmp_path / "pictures").mkdir()
-    (tmp_path / "pictures" / "a.png").write_bytes(image.read_bytes())
-    assert autolabel(run, tmp_path / "pictures") == "1 files: 1 done\n"
-    assert autolabel(run, tmp_path / "pictures") == "1 files: 1 already there\n"
-    assert (tmp_path / "pictures" / "autolabelled" / "a_prob.png").is_file()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(image.read_bytes())
+    assert autolabel(run, tmp_path / "images") == "1 files: 1 done\n"
+    assert autolabel(run, tmp_path / "images") == "1 files: 1 already there\n"
+    assert (tmp_path / "images" / "autolabeled" / "a_prob.png").is_file()
 
 
 @pytest.mark.slow
 def test_auto_labels_are_trained_on(run, city, tmp_path):
     autolabel(run, city)
     keys = yaml.safe_load((run / "toy.yaml").read_text())
-    auto = {"layout": "cityscapes", "root": "autolabelled", "annotation": "auto", "splits": ["train_extra"]}
+    auto = {"layout": "cityscapes", "root": "autolabeled", "annotation": "auto", "splits": ["train_extra"]}
     keys["data"]["sources"] = {
         "fine": {**keys["data"]["sources"]["fine"], "share": 0.5},
         "auto-coarse": {**auto, "share": 0.5, "confidence": 0.1, "class_uniform": 1.0},

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from segdata.codecs.png import encode_label, read_label
 from segdata.commands import group
 from segdata.errors import MappingError
-from segdata.labels.png import encode_label, read_label
 
 
 @pytest.fixture
 def labels(tmp_path):
     folder = tmp_path / "camvid labels"
     folder.mkdir()
-    (folder / "a.png").write_bytes(encode_label(np.array([[0, 3, 11]], np.uint8)))  # sky, road, unlabelled
+    (folder / "a.png").write_bytes(encode_label(np.array([[0, 3, 11]], np.uint8)))  # sky, road, unlabeled
     return folder
 
 

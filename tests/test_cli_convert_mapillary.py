@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from segdata.codecs.png import encode_label, read_label
 from segdata.commands import group
-from segdata.labels.png import encode_label, read_label
 
 LABEL = encode_label(np.array([[13, 65]], np.uint8))
 
@@ -153,7 +153,7 @@ def test_a_full_disk_is_one_line_per_file_and_the_run_goes_on_later(vistas, smal
 
 
 def test_a_wrong_option_is_exit_code_2(vistas, tmp_path):
-    assert invoke(vistas, tmp_path / "out", "--encoding", "colours").exit_code == 2
+    assert invoke(vistas, tmp_path / "out", "--encoding", "colors").exit_code == 2
 
 
 def test_v2_labels_are_found_in_their_folder(tmp_path):

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from segdata.codecs.png import encode_label, read_label
 from segdata.commands.datasets import command
-from segdata.labels.png import encode_label, read_label
 
 CAMVID = "camvid-fcn-ce"
 
@@ -56,7 +56,7 @@ def test_a_truncated_image_is_found_by_its_header_or_with_deep(camvid: Path) -> 
     result = check(camvid, "--deep")
     assert failed(result) == ["train: images: 1 of 2 images can be read"]
     assert f"error: {path}: " in result.stderr
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     assert failed(check(camvid)) == ["train: images: 1 of 2 images can be read"]
 
 
@@ -84,11 +84,11 @@ def test_unknown_ids_are_named_with_their_place(camvid: Path) -> None:
 
 def test_an_encoding_that_ignores_nearly_all_is_doubted(tmp_path: Path) -> None:
     for split in ("train", "val"):
-        folder, pictures = (tmp_path / kind / split / "lindau" for kind in ("gtFine", "leftImg8bit"))
-        for each in (folder, pictures):
+        folder, images = (tmp_path / kind / split / "lindau" for kind in ("gtFine", "leftImg8bit"))
+        for each in (folder, images):
             each.mkdir(parents=True)
         (folder / f"{split}_gtFine_labelIds.png").write_bytes(encode_label(np.array([[0, 1, 2, 8]], np.uint8)))
-        Image.new("RGB", (4, 1)).save(pictures / f"{split}_leftImg8bit.png")
+        Image.new("RGB", (4, 1)).save(images / f"{split}_leftImg8bit.png")
     result = check(tmp_path, recipe="cityscapes-fcn-ce")
     assert [line.split(":")[1] for line in failed(result)] == [" encoding", " encoding"]
     assert "read as labelIds its labels ignore 75% of the pixels, as trainIds 0% are ignored" in result.stderr

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from toy_model import write_toy_checkpoint
 
+from segdata.codecs.png import encode_label, read_label
 from segdata.commands.evaluate import command
 from segdata.errors import LayoutError, SegdataError, SettingsError
-from segdata.labels.png import encode_label, read_label
-from segdata.scenes import write_cityscapes
+from segdata.synthetic import write_cityscapes
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ from click.testing import CliRunner
 from PIL import Image
 from toy_model import write_toy_checkpoint
 
+from segdata.codecs.png import read_label
 from segdata.commands.export import command
 from segdata.commands.predict import command as predict_command
 from segdata.errors import SegdataError, SettingsError
-from segdata.labels.png import read_label
-from segdata.predictions.choices import Choices
-from segdata.predictions.export import DeployedModel, refuse_other_results
-from segdata.predictions.models import open_model
+from segdata.inference.choices import Choices
+from segdata.inference.export import DeployedModel, refuse_other_results
+from segdata.inference.loading import open_model
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytestmark = pytest.mark.optional

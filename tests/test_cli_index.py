@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from segdata.codecs.png import encode_label
 from segdata.commands import group
 from segdata.errors import StoreError
-from segdata.labels.png import encode_label
-from segdata.sampling.index import ClassIndex
+from segdata.sampling.class_index import ClassIndex
 
 LABEL = np.kron(np.array([[0, 1, 255], [2, 2, 13]], np.uint8), np.ones((4, 8), np.uint8))
 
@@ -87,12 +87,12 @@ def test_shards_over_an_index_that_is_there_say_a_way_on_that_works(labels, tmp_
     assert ClassIndex.load(tmp_path / "x.npz").num_images == 2
 
 
-def test_labels_without_a_picture_are_counted_where_others_have_one(labels, tmp_path):
-    (tmp_path / "pictures").mkdir()
-    assert "no picture" not in invoke(labels, "-o", tmp_path / "x.npz").stderr
-    (tmp_path / "pictures" / "a.jpg").write_bytes(b"")
-    result = invoke(labels, "-o", tmp_path / "x.npz", "--pictures", tmp_path / "pictures")
-    assert f"1 of 2 labels have no picture, first {labels / 'b.png'}\n" in result.stderr
+def test_labels_without_a_image_are_counted_where_others_have_one(labels, tmp_path):
+    (tmp_path / "images").mkdir()
+    assert "no image" not in invoke(labels, "-o", tmp_path / "x.npz").stderr
+    (tmp_path / "images" / "a.jpg").write_bytes(b"")
+    result = invoke(labels, "-o", tmp_path / "x.npz", "--images", tmp_path / "images")
+    assert f"1 of 2 labels have no image, first {labels / 'b.png'}\n" in result.stderr
     assert result.stdout.endswith("2 files: 1 done, 1 already there\n")
 
 
@@ -100,7 +100,7 @@ def test_the_way_out_comes_after_the_errors(labels, tmp_path):
     (labels / "b.png").write_bytes(b"no png")
     lines = invoke(labels, "-o", tmp_path / "x.npz").stderr.splitlines()
     assert lines[-2].startswith(f"error: {labels / 'b.png'}")
-    assert lines[-1].endswith("Mend or remove the files above and run it again: what is done is kept.")
+    assert lines[-1].endswith("Fix or remove the files above and run it again; done work is kept.")
 
 
 def test_of_many_errors_the_first_are_printed_and_json_lists_all(labels, tmp_path):
@@ -108,8 +108,8 @@ def test_of_many_errors_the_first_are_printed_and_json_lists_all(labels, tmp_pat
         (labels / f"{number:02}.png").write_bytes(b"no png")
     result = invoke(labels, "-o", tmp_path / "x.npz")
     assert result.exit_code == 1
-    assert sum(line.startswith("error: ") for line in result.stderr.splitlines()) == 20
-    assert "and 3 more; --json lists all\n" in result.stderr
+    assert sum(line.startswith("error: ") for line in result.stderr.splitlines()) == 21
+    assert "error: 3 more; --json lists all\n" in result.stderr
     assert result.stdout == "25 files: 2 done, 23 with an error\n"
     told = json.loads(invoke(labels, "-o", tmp_path / "x.npz", "--json").stdout)
     assert (len(told["errors"]), told["counts"]["error"]) == (23, 23)
@@ -121,10 +121,10 @@ def test_show_works_without_the_labels(labels, tmp_path):
     shown = invoke("--show", tmp_path / "x.npz")
     assert shown.exit_code == 0, shown.output
     assert "2 images in tiles of 1024" in shown.stdout
-    assert shown.stderr == f"{tmp_path / 'x.npz'}: its labels are not in {labels}. Not compared with them.\n"
+    assert shown.stderr.endswith(f" {tmp_path / 'x.npz'}: its labels are not in {labels}. Not compared with them.\n")
 
 
-def test_show_of_a_picture_says_that_it_is_no_index(labels):
+def test_show_of_a_image_says_that_it_is_no_index(labels):
     result = invoke("--show", labels / "a.png")
     assert result.exit_code == 1
     assert "a.png: is no class index. Expected a file that `segdata index` wrote." in str(result.exception)
@@ -135,7 +135,7 @@ def test_a_bad_label_is_one_line_and_exit_code_one(labels, tmp_path):
     result = invoke(labels, "-o", tmp_path / "x.npz")
     assert result.exit_code == 1
     assert f"error: {labels / 'b.png'}" in result.stderr
-    assert "not written. Mend or remove the files above" in result.stderr
+    assert "not written. Fix or remove the files above" in result.stderr
 
 
 def test_a_file_as_source_is_a_usage_error(labels):

@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from segdata.batch.run import Outcome
 from segdata.commands.options import (
     NumbersCommand,
     batch_options,
@@ -17,7 +18,6 @@ from segdata.commands.options import (
     source_and_destination,
     spread_numbers,
 )
-from segdata.tools.batch import Outcome
 
 
 @click.command(cls=NumbersCommand)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from segdata.codecs.png import encode_label
 from segdata.commands import group
 from segdata.cpp.pooling import cpp_counts
 from segdata.cpp.store import load_cpp
-from segdata.labels.png import encode_label
 
 LABEL = np.kron(np.array([[0, 1, 255], [2, 2, 13]], np.uint8), np.ones((4, 6), np.uint8))
 
@@ -77,7 +77,7 @@ def test_a_bad_label_is_one_line_and_exit_code_1(city, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "words", [["--scales", "0"], ["--scales", "70000"], ["-j", "0"], ["--encoding", "colours"], ["--ragged", "pad"]]
+    "words", [["--scales", "0"], ["--scales", "70000"], ["-j", "0"], ["--encoding", "colors"], ["--ragged", "pad"]]
 )
 def test_wrong_usage_is_exit_code_2(city, words):
     assert invoke(*words, city).exit_code == 2

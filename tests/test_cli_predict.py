@@ -1,4 +1,4 @@
-"""`segdata predict`: images in, label images and pictures of them out."""
+"""`segdata predict`: images in, label images and images of them out."""
 
 import json
 
@@ -7,11 +7,11 @@ import pytest
 from click.testing import CliRunner
 from toy_model import write_toy_checkpoint
 
+from segdata.codecs.png import read_label
 from segdata.commands.evaluate import command as evaluate_command
 from segdata.commands.predict import command
 from segdata.errors import SettingsError, StoreError
-from segdata.labels.png import read_label
-from segdata.scenes import write_cityscapes
+from segdata.synthetic import write_cityscapes
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +62,9 @@ def test_several_kinds_lie_in_folders_of_their_own(run, city, tmp_path):
 
 
 def test_out_is_by_default_beside_the_images(run, city, tmp_path):
-    picture = tmp_path / "one.png"
-    picture.write_bytes(next(city.glob("leftImg8bit/val/*/*")).read_bytes())
-    call(command, run, picture)
+    image = tmp_path / "one.png"
+    image.write_bytes(next(city.glob("leftImg8bit/val/*/*")).read_bytes())
+    call(command, run, image)
     assert (tmp_path / "one-predicted" / "labels" / "one.png").is_file()
 
 

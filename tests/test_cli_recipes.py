@@ -8,8 +8,8 @@ import yaml
 from click.testing import CliRunner
 
 from segdata.commands.recipes import command
+from segdata.config.recipe import load_recipe, recipe_digest
 from segdata.errors import SettingsError
-from segdata.training.recipe import load_recipe, recipe_digest
 
 
 def run(*words: str) -> str:
@@ -33,11 +33,11 @@ def test_list_as_json_names_all() -> None:
 
 
 def test_show_prints_the_resolved_recipe_as_yaml(tmp_path: Path) -> None:
-    printed = run("show", "camvid-fcn-ce", "--set", "optimiser.lr=0.5")
-    assert yaml.safe_load(printed)["optimiser"]["lr"] == 0.5
+    printed = run("show", "camvid-fcn-ce", "--set", "optimizer.lr=0.5")
+    assert yaml.safe_load(printed)["optimizer"]["lr"] == 0.5
     path = tmp_path / "resolved.yaml"
     path.write_text(printed)
-    assert load_recipe(path) == load_recipe("camvid-fcn-ce", ["optimiser.lr=0.5"])
+    assert load_recipe(path) == load_recipe("camvid-fcn-ce", ["optimizer.lr=0.5"])
 
 
 def test_show_as_json_has_the_digest() -> None:
@@ -67,6 +67,6 @@ def test_every_key_of_a_resolved_recipe_is_explained() -> None:
 
 
 def test_keys_of_an_unknown_section_are_refused() -> None:
-    result = CliRunner().invoke(command, ["keys", "optimizer"])
+    result = CliRunner().invoke(command, ["keys", "optimiser"])
     assert result.exit_code == 2
-    assert "no key begins with 'optimizer'" in result.stderr
+    assert "no key begins with 'optimiser'" in result.stderr

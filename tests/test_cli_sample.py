@@ -1,4 +1,4 @@
-"""`segdata sample`: what an epoch will draw, as tables, JSON and pictures."""
+"""`segdata sample`: what an epoch will draw, as tables, JSON and images."""
 
 import json
 
@@ -7,21 +7,21 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from segdata.codecs.png import encode_label
 from segdata.commands import group
 from segdata.errors import SegdataError
-from segdata.labels.png import encode_label
 
 
 @pytest.fixture
 def index(tmp_path):
-    """Return the index of three labels with pictures; train is in none of them."""
-    for kind in ("labels", "pictures"):
+    """Return the index of three labels with images; train is in none of them."""
+    for kind in ("labels", "images"):
         (tmp_path / kind).mkdir()
     for number, classes in enumerate(([0, 1], [0, 13], [0, 2])):
         ids = np.kron(np.array([classes], np.uint8), np.ones((32, 32), np.uint8))
         (tmp_path / "labels" / f"{number}.png").write_bytes(encode_label(ids))
-        Image.new("RGB", (64, 32), (10, 20, 30)).save(tmp_path / "pictures" / f"{number}.png")
-    words = [tmp_path / "labels", "-o", tmp_path / "x.npz", "--pictures", tmp_path / "pictures", "--tile", "32"]
+        Image.new("RGB", (64, 32), (10, 20, 30)).save(tmp_path / "images" / f"{number}.png")
+    words = [tmp_path / "labels", "-o", tmp_path / "x.npz", "--images", tmp_path / "images", "--tile", "32"]
     assert CliRunner().invoke(group, ["index", *map(str, words)]).exit_code == 0
     return tmp_path / "x.npz"
 
@@ -66,7 +66,7 @@ def test_a_recipe_gives_sources_size_and_seed(index):
 
 @pytest.fixture
 def camvid(tmp_path):
-    """Return the folder of three CamVid pictures of sky and cars, labelled with the data set's own ids."""
+    """Return the folder of three CamVid images of sky and cars, labeled with the data set's own ids."""
     for key, car in (("a", 4), ("b", 8), ("c", 0)):
         ids = np.zeros((32, 48), np.uint8)
         ids[20:, 10 : 10 + car] = 8
@@ -105,10 +105,10 @@ def test_a_source_that_draws_nothing_by_class_has_its_pixels_counted_too(camvid)
 
 
 def test_the_measured_labels_of_a_training_recipe_are_those_of_its_crops(camvid, tmp_path):
+    from segdata.config.recipe import load_recipe
+    from segdata.data.index_sources import open_sources
+    from segdata.data.loader import TrainingDataset
     from segdata.sampling.sampler import MixedClassUniformSampler
-    from segdata.training.data import TrainingDataset
-    from segdata.training.recipe import load_recipe
-    from segdata.training.sources import open_sources
 
     settings = (*TRAINING, "augmentation.crop=[16, 24]", "augmentation.scale=[0.5, 2]")
     recipe = load_recipe("camvid-fcn-ce", [*settings, f"data.root={camvid}"])
@@ -165,15 +165,15 @@ def test_the_crops_of_a_training_recipe_have_its_size_and_outline_its_classes(ca
     words = ("--set", "augmentation.crop=[16, 24]", "--set", "augmentation.scale=[1, 1]")
     result = of_training(camvid, *words, "--crops", tmp_path / "c.png")
     assert result.exit_code == 0, result.output
-    with Image.open(tmp_path / "c.png") as picture:
-        assert picture.width == 12 + 5 * (300 + 12)
-        assert (np.asarray(picture.convert("RGB")) == (255, 64, 64)).all(axis=-1).any()
+    with Image.open(tmp_path / "c.png") as image:
+        assert image.width == 12 + 5 * (300 + 12)
+        assert (np.asarray(image.convert("RGB")) == (255, 64, 64)).all(axis=-1).any()
 
 
 def test_training_and_showing_draw_the_same(camvid, tmp_path):
+    from segdata.config.recipe import load_recipe
+    from segdata.data.index_sources import open_sources
     from segdata.sampling.sampler import MixedClassUniformSampler
-    from segdata.training.recipe import load_recipe
-    from segdata.training.sources import open_sources
 
     recipe = load_recipe("camvid-fcn-ce", [*TRAINING, f"data.root={camvid}"])
     for scan_all in (False, True):
@@ -187,15 +187,15 @@ def test_training_and_showing_draw_the_same(camvid, tmp_path):
         }
 
 
-def test_pictures_are_written(index, tmp_path):
+def test_images_are_written(index, tmp_path):
     result = invoke(
         "--source", f"a={index}:1:1", "--plot", tmp_path / "p.png", "--crops", tmp_path / "c.png", "--crop-size", 16, 24
     )
     assert result.exit_code == 0, result.output
     for name in ("p.png", "c.png"):
-        with Image.open(tmp_path / name) as picture:
-            assert min(picture.size) > 300
-            assert len(picture.convert("RGB").getcolors(2**20)) > 10
+        with Image.open(tmp_path / name) as image:
+            assert min(image.size) > 300
+            assert len(image.convert("RGB").getcolors(2**20)) > 10
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_pictures_are_written(index, tmp_path):
         (["--config", "camvid-fcn-cee"], 1, "camvid-fcn-ce"),
         (["--config", "camvid-fcn-ce", "--set", "data.root={index}.none"], 1, "none"),
         (["--source", "a={index}:1", "--set", "seed=1"], 2, "are for the recipe of a training run"),
-        (["--source", "a={index}:1", "--plot", "p.bmp"], 1, "'.bmp' names no form of picture"),
+        (["--source", "a={index}:1", "--plot", "p.bmp"], 1, "'.bmp' names no form of figure"),
     ],
 )
 def test_bad_input_is_one_line(index, words, code, message):

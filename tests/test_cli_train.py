@@ -16,7 +16,7 @@ from segdata.commands.train import command
 sys.path.insert(0, str(Path(__file__).parent / "training"))
 from small_runs import differences, write_recipe
 
-from segdata.training.checkpoint import read_checkpoint
+from segdata.models.checkpoint import read_checkpoint
 
 RUN = [sys.executable, "-c", "from segdata.commands.train import command; command()"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -47,9 +47,9 @@ def test_the_recipe_is_kept_with_every_setting(folder):
 
 
 def test_an_unknown_setting_is_named(folder):
-    run = CliRunner().invoke(command, ["--config", str(folder / "small.yaml"), "--set", "optimiser.rate=1"])
+    run = CliRunner().invoke(command, ["--config", str(folder / "small.yaml"), "--set", "optimizer.rate=1"])
     assert run.exit_code == 1
-    assert "optimiser.rate" in str(run.exception)
+    assert "optimizer.rate" in str(run.exception)
 
 
 def test_sigterm_saves_and_the_run_goes_on_to_the_same_bits(folder, tmp_path):

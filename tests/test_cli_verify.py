@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from segdata.codecs.png import encode_label
 from segdata.commands import group
-from segdata.labels.png import encode_label
 
 
 @pytest.fixture

@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segdata.tools.batch import BatchSettings
-from segdata.tools.index import plan_index, run_index
+from segdata.batch.run import BatchSettings
+from segdata.jobs.index import plan_index, run_index
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
-    """Return the index of three labels with pictures."""
+    """Return the index of three labels with images."""
     root = tmp_path_factory.mktemp("data")
     for number in range(3):
         ids = np.kron(np.array([[0, number, 13]], np.uint8), np.ones((24, 16), np.uint8))
-        for kind, pixels in (("labels", ids), ("pictures", np.stack([ids] * 3, -1))):
+        for kind, pixels in (("labels", ids), ("images", np.stack([ids] * 3, -1))):
             (root / kind).mkdir(exist_ok=True)
             Image.fromarray(pixels).save(root / kind / f"{number}.png")
-    run_index(plan_index(root / "labels", root / "x.npz", pictures=root / "pictures"), BatchSettings())
+    run_index(plan_index(root / "labels", root / "x.npz", images=root / "images"), BatchSettings())
     return root / "x.npz"
 
 

@@ -7,6 +7,9 @@ import click
 
 from segdata import __version__
 from segdata.errors import SegdataError
+from segdata.logs import configure_logging
+
+configure_logging()
 
 # In the order of the workflow, which is the order of `segdata --help`: name -> one line of help. Each lives in the
 # module of its name; the line stands here so that `--help` loads none of them.
@@ -26,7 +29,7 @@ COMMANDS = {
     "predict": "Write label images, overlays and probabilities of images.",
     "autolabel": "Label images by a model, with confidence.",
     "export": "Write a model as ONNX.",
-    "picture": "Draw the figures: pooling, scenes.",
+    "plot": "Draw the figures: pooling, scenes.",
 }
 
 
@@ -42,13 +45,31 @@ class WorkflowGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"segdata.commands.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
-        return command
+        return _with_verbosity(module.command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         with formatter.section("Commands, in the order of the work"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _with_verbosity(command: click.Command) -> click.Command:
+    """Give a command, and all below a group, the options -q and -v."""
+    if isinstance(command, click.Group):
+        for part in command.commands.values():
+            _with_verbosity(part)
+    elif not any(param.name == "verbosity" for param in command.params):
+        for flags, value, told in (
+            (("-q", "--quiet"), -1, "Log warnings and errors alone, and show no progress."),
+            (("-v", "--verbose"), 1, "Log details too."),
+        ):
+            kind = {"type": int, "flag_value": value, "expose_value": False}
+            command.params.append(click.Option([*flags, "verbosity"], callback=_set_verbosity, help=told, **kind))
+    return command
+
+
+def _set_verbosity(_ctx: click.Context, _param: click.Parameter, value: int | None) -> None:
+    configure_logging(value or 0)
 
 
 @click.group(cls=WorkflowGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,7 +90,7 @@ def main() -> None:
         _run()
     finally:
         # Known only where a command trained or evaluated; whoever did neither was no rank.
-        processes = sys.modules.get("segdata.training.processes")
+        processes = sys.modules.get("segdata.distributed.process_group")
         error = sys.exc_info()[1]
         if processes is not None and processes.was_rank() and isinstance(error, SystemExit):
             processes.end_process(error.code if isinstance(error.code, int) else int(error.code is not None))

@@ -1,4 +1,4 @@
-"""`segdata autolabel`: labels and confidences that a model gives to unlabelled images, as a source to train on."""
+"""`segdata autolabel`: labels and confidences that a model gives to unlabeled images, as a source to train on."""
 
 import os
 import sys
@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segdata.commands.inference_options import checkpoint_argument, inference_options, run_options
-from segdata.commands.options import NumbersCommand, conclude, printable, say
+from segdata.commands.options import NumbersCommand, conclude, printable
+from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.predictions.choices import Choices
-    from segdata.tools.batch import BatchSettings
+    from segdata.batch.run import BatchSettings
+    from segdata.inference.choices import Choices
 
-FOLDER = "autolabelled"
-UNLABELLED = "train_extra"
+FOLDER = "autolabeled"
+UNLABELED = "train_extra"
 
 
 @click.command("autolabel", cls=NumbersCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,7 +28,7 @@ UNLABELLED = "train_extra"
     "splits",
     multiple=True,
     metavar="NAME",
-    help=f"Only this split; repeat for more.  [default: {UNLABELLED} where there is one, else all]",
+    help=f"Only this split; repeat for more.  [default: {UNLABELED} where there is one, else all]",
 )
 @click.option(
     "--encoding",
@@ -61,22 +62,22 @@ def command(
 
     For IMAGES, a Cityscapes root, the image leftImg8bit/train_extra/a/b_leftImg8bit.png gets the label
     OUT/train_extra/a/b_leftImg8bit.png and its confidence 0-255 in OUT/train_extra/a/b_leftImg8bit_prob.png; any other
-    folder of pictures alike. OUT is by default IMAGES/autolabelled, where a recipe finds label and image together.
+    folder of images alike. OUT is by default IMAGES/autolabeled, where a recipe finds label and image together.
 
     \b
     Example:
       segdata autolabel runs/teacher cityscapes --scales 0.5 1 2 --flip
     """
-    from segdata.predictions.models import open_model
-    from segdata.predictions.run import PredictionPlan, run_predictions
-    from segdata.predictions.sources import find_images, plan_auto_labels
-    from segdata.training.processes import joined
+    from segdata.distributed.process_group import joined
+    from segdata.inference.loading import open_model
+    from segdata.jobs.predict import PredictionPlan, run_predictions
+    from segdata.jobs.predict_sources import find_images, plan_auto_labels
 
     source = Path(os.path.abspath(images))  # noqa: PTH100 - links stay, "." and ".." go
     target = Path(os.path.abspath(source / FOLDER if out is None else out))  # noqa: PTH100
     found = [image for image in find_images(source, splits=splits) if not image.path.is_relative_to(target)]
-    if not splits and any(image.relative.parts[0] == UNLABELLED for image in found):
-        found = [image for image in found if image.relative.parts[0] == UNLABELLED]
+    if not splits and any(image.relative.parts[0] == UNLABELED for image in found):
+        found = [image for image in found if image.relative.parts[0] == UNLABELED]
     trained = open_model(checkpoint, choices)
     plan = PredictionPlan(
         tool="autolabel",
@@ -85,10 +86,10 @@ def command(
         items=plan_auto_labels(found, target),
         settings=trained.prediction_settings(encoding=encoding, threshold=threshold),
     )
-    say(f"{len(plan.items)} images, to {target}")
+    logger.info(f"{len(plan.items)} images, to {target}")
     with joined(choices.device) as world:
         outcomes, report = run_predictions(plan, trained.predictor(world.device), batch)
-    if not as_json and not batch.dry_run and found[0].relative.parts[0] == UNLABELLED:
+    if not as_json and not batch.dry_run and found[0].relative.parts[0] == UNLABELED:
         click.echo(printable(as_source(target)))
     sys.exit(conclude(outcomes, as_json=as_json, result={"report": report}))
 
@@ -100,5 +101,5 @@ def as_source(out: Path) -> str:
     As a source of a recipe, under data.sources:
       auto-coarse: {layout: cityscapes, root: city/auto, annotation: auto, splits: [train_extra], confidence: 0.9}
     """
-    keys = f"layout: cityscapes, root: {out}, annotation: auto, splits: [{UNLABELLED}], confidence: 0.9"
+    keys = f"layout: cityscapes, root: {out}, annotation: auto, splits: [{UNLABELED}], confidence: 0.9"
     return f"As a source of a recipe, under data.sources:\n  auto-coarse: {{{keys}}}"

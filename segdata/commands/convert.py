@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from segdata.commands.options import batch_options, conclude, printable, say, source_and_destination
+from segdata.commands.options import batch_options, conclude, printable, source_and_destination
+from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.tools.batch import BatchSettings, Outcome
+    from segdata.batch.run import BatchSettings, Outcome
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -66,7 +67,7 @@ def command(
 ) -> None:
     """Convert any folder of label images by a mapping.
 
-    SRC is by default the current folder; every PNG below it is a label of ids, grey or palette. Outputs go to the same
+    SRC is by default the current folder; every PNG below it is a label of ids, gray or palette. Outputs go to the same
     relative paths below DST, by default a folder beside SRC named SRC-converted, and what became of each class and file
     to DST/convert.json. After an interruption, the same command goes on.
 
@@ -74,19 +75,19 @@ def command(
     Example:
       segdata convert camvid/labels camvid/city-labels --mapping camvid-to-cityscapes
     """
+    from segdata.jobs.convert import plan_folder, run_convert
+    from segdata.jobs.convert_label import ConvertSettings
     from segdata.labels.mapping import LabelMapping
-    from segdata.tools.convert import plan_folder, run_convert
-    from segdata.tools.convert_label import ConvertSettings
 
     plan = plan_folder(source, destination, ConvertSettings(mapping=LabelMapping.load(mapping), **settings))
-    say(f"mapping {mapping}, to {destination}")
+    logger.info(f"mapping {mapping}, to {destination}")
     outcomes, report = run_convert(plan, batch)
     sys.exit(finish(outcomes, report, as_json=as_json))
 
 
 def finish(outcomes: "Sequence[Outcome]", report: Mapping[str, Any], *, as_json: bool) -> int:
     """Print the tables (where something was converted), or all as JSON, and the faults; return the exit code."""
-    from segdata.tools.convert_report import format_totals
+    from segdata.jobs.convert_report import format_totals
 
     if not as_json and report["totals"]["labels"]:
         click.echo(printable(format_totals(report["totals"])))

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segdata.commands.convert import conversion_options, finish
-from segdata.commands.options import batch_options, say, source_and_destination
+from segdata.commands.options import batch_options, source_and_destination
+from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.tools.batch import BatchSettings
+    from segdata.batch.run import BatchSettings
 
 
 def sibling(source: Path) -> Path:
@@ -61,16 +62,16 @@ def command(
     Example:
       segdata convert-mapillary mapillary-vistas cityscapes-like -j 4
     """
+    from segdata.jobs.convert import plan_vistas, run_convert
+    from segdata.jobs.convert_label import ConvertSettings
     from segdata.labels.mapping import LabelMapping
     from segdata.layouts.vistas import VistasRoot
-    from segdata.tools.convert import plan_vistas, run_convert
-    from segdata.tools.convert_label import ConvertSettings
 
     root = VistasRoot.open(source, labels, trust_config=trust_config)
     rule = LabelMapping.load(
         mapping or f"vistas-{root.version}-to-cityscapes", source=root.class_table if trust_config else None
     )
     plan = plan_vistas(root, destination, ConvertSettings(mapping=rule, **settings), images=images)
-    say(f"labels {root.version} (by {root.evidence}), mapping {rule.name}, to {destination}")
+    logger.info(f"labels {root.version} (by {root.evidence}), mapping {rule.name}, to {destination}")
     outcomes, report = run_convert(plan, batch)
     sys.exit(finish(outcomes, report, as_json=as_json))

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import click
 
-from segdata.commands.options import ends_in_one_line, printable, say
+from segdata.commands.options import ends_in_one_line, printable
+from segdata.logs import logger
 
 NUM_SHOWN = 20
 
@@ -24,7 +25,7 @@ def command() -> None:
 @click.argument("recipe")
 @click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set a key of the recipe, as data.root=X.")
 @click.option("-j", "--jobs", type=int, default=1, show_default=True, help="Processes; -1: one per core.")
-@click.option("--deep", is_flag=True, help="Decode every picture; without it only its header is read.")
+@click.option("--deep", is_flag=True, help="Decode every image; without it only its header is read.")
 @click.option(
     "--all", "show_all", is_flag=True, help=f"Name every file with a fault, not the first {NUM_SHOWN} of each kind."
 )
@@ -41,9 +42,9 @@ def check(recipe: str, overrides: tuple[str, ...], jobs: int, deep: bool, show_a
       segdata datasets check my-recipe.yaml
       segdata datasets check camvid-pspnet-cpp --set data.root=/data/camvid -j -1
     """
-    from segdata.tools.batch import BatchSettings
-    from segdata.tools.check_datasets import check_datasets
-    from segdata.training.recipe import load_recipe
+    from segdata.batch.run import BatchSettings
+    from segdata.config.recipe import load_recipe
+    from segdata.jobs.check_datasets import check_datasets
 
     data = load_recipe(recipe, overrides).data
     report = check_datasets(data, BatchSettings(jobs=jobs, progress=True), deep=deep)
@@ -54,9 +55,9 @@ def check(recipe: str, overrides: tuple[str, ...], jobs: int, deep: bool, show_a
         click.echo(printable(answer.line()))
         shown = answer.faults if show_all else answer.faults[:NUM_SHOWN]
         for fault in shown:
-            say(f"error: {fault}")
+            logger.error(fault)
         if len(shown) < len(answer.faults):
-            say(f"error: ... and {len(answer.faults) - len(shown)} more of this kind; --all names them.")
+            logger.error(f"... and {len(answer.faults) - len(shown)} more of this kind; --all names them.")
     if any(sum(pixels.values()) for pixels in report.pixels.values()):
         click.echo("\n" + printable("\n".join(pixel_table(report.pixels))))
     failed = sum(not answer.passed for answer in report.checks)

@@ -1,4 +1,4 @@
-"""`segdata demo`: made scenes, and the whole chain on them, each step shown as the command a user would type."""
+"""`segdata demo`: synthetic scenes, and the whole chain on them, each step shown as the command a user would type."""
 
 import shlex
 import shutil
@@ -24,7 +24,7 @@ def chain(folder: Path) -> list[tuple[str, list[str]]]:
         return str(folder.joinpath(*names))
 
     label = next(folder.glob("cityscapes/gtFine/val/*/*_labelTrainIds.png"))
-    indexes = {"fine": "cityscapes/gtFine", "vistas": "vistas-cityscapes", "coarse": "cityscapes/autolabelled"}
+    indexes = {"fine": "cityscapes/gtFine", "vistas": "vistas-cityscapes", "coarse": "cityscapes/autolabeled"}
     mixture = [("fine", "0.4"), ("vistas", "0.4:1"), ("coarse", "0.2:1")]
     return [
         (
@@ -37,7 +37,7 @@ def chain(folder: Path) -> list[tuple[str, list[str]]]:
         ),
         ("Both outputs are read again and held against their labels", ["verify", at("vistas-cityscapes")]),
         ("", ["verify", at("soft-targets")]),
-        ("What nearest-neighbour down-sampling loses", ["picture", "pooling", str(label), "-o", at("pooling.png")]),
+        ("What nearest-neighbor down-sampling loses", ["plot", "pooling", str(label), "-o", at("pooling.png")]),
         *(
             ("Which classes stand where" if name == "fine" else "", index_words(at(place), at(f"{name}.index.npz")))
             for name, place in indexes.items()
@@ -75,7 +75,7 @@ def index_words(labels: str, index: str) -> list[str]:
 
 def make_scenes(folder: Path) -> None:
     """Write the made data sets; on a second run they come out the same."""
-    from segdata.scenes import write_cityscapes, write_vistas
+    from segdata.synthetic import write_cityscapes, write_vistas
 
     write_vistas(folder / "vistas", NUM_VISTAS, SIZE, seed=1, jobs=-1)
     write_cityscapes(
@@ -99,8 +99,8 @@ def empty_own_folder(folder: Path) -> None:
     (folder / MARK).write_text("Made by `segdata demo`, which empties this folder when it runs again.\n")
 
 
-def pictures(folder: Path) -> str:
-    """Name the pictures that the chain leaves."""
+def images(folder: Path) -> str:
+    """Name the images that the chain leaves."""
     return ", ".join(str(folder / name) for name in ("pooling.png", "epoch.png", "crops.jpg"))
 
 
@@ -136,7 +136,7 @@ def command(folder: Path, data_only: bool) -> None:
     """
     start = time.monotonic()
     empty_own_folder(folder)
-    click.secho("# Made street scenes, in the layouts of Mapillary Vistas and Cityscapes", bold=True)
+    click.secho("# Synthetic street scenes, in the layouts of Mapillary Vistas and Cityscapes", bold=True)
     make_scenes(folder)
     click.echo(
         f"{NUM_VISTAS} scenes in {folder / 'vistas'}, {NUM_TRAIN + NUM_VAL + NUM_COARSE} in {folder / 'cityscapes'}"
@@ -148,4 +148,4 @@ def command(folder: Path, data_only: bool) -> None:
     elif not data_only:
         for title, words in training(folder):
             run_step(title, words)
-    click.echo(f"\nDone in {time.monotonic() - start:.0f} s. Pictures to look at: {pictures(folder)}.")
+    click.echo(f"\nDone in {time.monotonic() - start:.0f} s. Images to look at: {images(folder)}.")

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segdata.commands.inference_options import inference_options
-from segdata.commands.options import NumbersCommand, ends_in_one_line, one_voice_per_machine, printable, say
+from segdata.commands.options import NumbersCommand, ends_in_one_line, one_voice_per_machine, printable
+from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.predictions.choices import Choices
-    from segdata.training.scores import Scores
+    from segdata.inference.choices import Choices
+    from segdata.metrics.scores import Scores
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _ENCODING = click.Choice(["auto", "trainIds", "labelIds"])
@@ -47,7 +48,7 @@ def command(
     choices: "Choices",
     **others: Any,
 ) -> None:
-    """Measure a model on labelled images, or label images on their labels.
+    """Measure a model on labeled images, or label images on their labels.
 
     CHECKPOINT is a file, or the folder of a run. Printed are IoU, precision and recall of each class, mIoU and pixel
     accuracy; with --json the confusion matrix too. On Cityscapes the figures are those of its own evaluation. Under
@@ -73,7 +74,7 @@ def command(
 
 def show(scores: "Scores", about: Mapping[str, Any], *, as_json: bool) -> None:
     """Print scores as a table, or with all counts as JSON."""
-    from segdata.training.scores import format_scores
+    from segdata.metrics.scores import format_scores
 
     if as_json:
         click.echo(json.dumps({**scores.as_dict(), **about}, sort_keys=True))
@@ -93,8 +94,8 @@ def _evaluate(
     **_unused: Any,
 ) -> "tuple[Scores, dict[str, Any]] | None":
     """Measure a model."""
-    from segdata.predictions.choices import Choices
-    from segdata.predictions.evaluate import evaluate_checkpoint
+    from segdata.inference.choices import Choices
+    from segdata.inference.evaluate_run import evaluate_checkpoint
 
     evaluation = {**choices.evaluation, "limit": limit, "boundary": boundary or None}
     asked = Choices(evaluation=evaluation, precision=choices.precision, device=choices.device)
@@ -115,9 +116,9 @@ def _compare(
     """Measure label images; loads no torch."""
     from tqdm import tqdm
 
+    from segdata.jobs.compare import compare, find_pairs
     from segdata.labels.classes import ClassTable
-    from segdata.training.compare import compare, find_pairs
-    from segdata.training.scores import Scores
+    from segdata.metrics.scores import Scores
 
     if len(splits) > 1:
         raise click.UsageError("--predictions takes one --split.")
@@ -130,7 +131,7 @@ def _compare(
         prediction_encoding=prediction_encoding,
     )
     told = {"labels": pairs[0].label.encoding, "predictions": pairs[0].prediction.encoding}
-    say(f"{len(pairs)} images; labels hold {told['labels']}, predictions {told['predictions']}")
+    logger.info(f"{len(pairs)} images; labels hold {told['labels']}, predictions {told['predictions']}")
     scores = Scores.empty(table.train_names, boundary=boundary)
     for one in tqdm(
         compare(pairs, table, boundary=boundary), total=len(pairs), unit="image", file=sys.stderr, delay=1.0

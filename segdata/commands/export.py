@@ -34,7 +34,7 @@ def command(
     """Write a model as ONNX, checked with onnxruntime.
 
     The file takes images as uint8 (N, 3, H, W), red, green, blue, and gives probabilities as float32 (N, K, H, W) and
-    class ids as uint8 (N, H, W); N is free, H and W are fixed. Normalising and resizing are inside. It is written only
+    class ids as uint8 (N, H, W); N is free, H and W are fixed. Normalizing and resizing are inside. It is written only
     if onnxruntime gives what the model gives.
 
     \b
@@ -42,9 +42,9 @@ def command(
       segdata export runs/pspnet pspnet.onnx --size 512 1024
     """
     from segdata.errors import SettingsError
-    from segdata.predictions.choices import Choices
-    from segdata.predictions.export import export_onnx
-    from segdata.predictions.models import open_model
+    from segdata.inference.choices import Choices
+    from segdata.inference.export import export_onnx
+    from segdata.inference.loading import open_model
 
     if out.exists() and not overwrite:
         raise SettingsError(f"{out}: is there already. Choose another OUT, or pass --overwrite.")

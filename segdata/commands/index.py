@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segdata.commands.options import batch_options, conclude, printable, say
+from segdata.commands.options import batch_options, conclude, printable
+from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.tools.batch import BatchSettings
-    from segdata.tools.index import IndexPlan
+    from segdata.batch.run import BatchSettings
+    from segdata.jobs.index import IndexPlan
 
 MOST_ERRORS = 20  # lines of errors on the terminal
 
@@ -43,10 +44,10 @@ MOST_ERRORS = 20  # lines of errors on the terminal
     help="Ignore pixels of auto-labels that are less sure.",
 )
 @click.option(
-    "--pictures",
+    "--images",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Where the pictures of a plain folder of labels lie.",
+    help="Where the images of a plain folder of labels lie.",
 )
 @click.option("--show", is_flag=True, help="Only show what the index SRC or FILE holds.")
 @batch_options
@@ -56,7 +57,7 @@ def command(
     """Write the class index: which classes stand where.
 
     SRC, by default the current folder, is a Cityscapes root, a folder of PNG label images, or one of pooled targets
-    (.cpp.npz). The index tells per tile and class how many pixels there are, and pixels to centre a crop on. With
+    (.cpp.npz). The index tells per tile and class how many pixels there are, and pixels to center a crop on. With
     --shard, run once more without it to merge the parts. Run it again to go on after an interruption.
 
     \b
@@ -70,36 +71,36 @@ def command(
         return
     if not source.is_dir():
         raise click.BadParameter(f"'{source}' is a file. Expected a folder, or --show.", param_hint="SRC")
-    from segdata.sampling.summary import summarise_index
-    from segdata.tools.index import plan_index, run_index
+    from segdata.data.draw_summary import summarize_index
+    from segdata.jobs.index import plan_index, run_index
 
     if output is None and not source.name:
         raise click.UsageError(f"-o: not given, and {source} has no file beside it. Give one.")
     chosen = output or source.with_name(f"{source.name}.index.npz")
     plan = plan_index(source, Path(os.path.abspath(chosen)), **settings)  # noqa: PTH100
-    say(f"{len(plan.items)} {plan.settings.kind} of {plan.settings.encoding} to {plan.output}")
-    _tell_lacking_pictures(plan)
+    logger.info(f"{len(plan.items)} {plan.settings.kind} of {plan.settings.encoding} to {plan.output}")
+    _tell_lacking_images(plan)
     before = plan.output.exists()
     outcomes, index = run_index(plan, batch)
     result: dict[str, Any] = {"output": str(plan.output)}
     if index is not None:
-        result["index"] = summarise_index(index)
+        result["index"] = summarize_index(index)
         if not as_json:
             click.echo(printable(format_index(result["index"])))
     code = conclude(outcomes, as_json=as_json, result=result, most_errors=MOST_ERRORS)
     if code:
-        say(f"{plan.output}: not written. Mend or remove the files above and run it again: what is done is kept.")
+        logger.info(f"{plan.output}: not written. Fix or remove the files above and run it again; done work is kept.")
     elif index is None and batch.shard[1] > 1:
         how = "without --shard, with --overwrite" if before or batch.overwrite else "without --shard"
-        say(f"{plan.output}: not written yet. When all shards are done, run it again {how}.")
+        logger.info(f"{plan.output}: not written yet. When all shards are done, run it again {how}.")
     sys.exit(code)
 
 
-def _tell_lacking_pictures(plan: "IndexPlan") -> None:
-    """Say how many labels have no picture, where others have one: these cannot be trained on."""
-    lacking = [item for item in plan.items if not item.picture]
+def _tell_lacking_images(plan: "IndexPlan") -> None:
+    """Say how many labels have no image, where others have one: these cannot be trained on."""
+    lacking = [item for item in plan.items if not item.image]
     if 0 < len(lacking) < len(plan.items):
-        say(f"{len(lacking)} of {len(plan.items)} {plan.settings.kind} have no picture, first {lacking[0].path}")
+        logger.info(f"{len(lacking)} of {len(plan.items)} {plan.settings.kind} have no image, first {lacking[0].path}")
 
 
 def format_index(summary: Mapping[str, Any]) -> str:
@@ -117,13 +118,13 @@ def format_index(summary: Mapping[str, Any]) -> str:
 
 
 def _show(path: Path, as_json: bool) -> None:
-    from segdata.sampling.index import ClassIndex
-    from segdata.sampling.summary import summarise_index
+    from segdata.data.draw_summary import summarize_index
+    from segdata.sampling.class_index import ClassIndex
 
     index = ClassIndex.load(path, check=False)
     if index.has_labels():
         index.refuse_stale()
     else:
-        say(f"{path}: its labels are not in {index.root}. Not compared with them.")
-    summary = summarise_index(index)
+        logger.info(f"{path}: its labels are not in {index.root}. Not compared with them.")
+    summary = summarize_index(index)
     click.echo(json.dumps(summary, sort_keys=True) if as_json else printable(format_index(summary)))

@@ -46,14 +46,14 @@ _INFERENCE_OPTIONS = (
 def inference_options(callback: Callback) -> Callback:
     """Add the options of how a model is applied, for a `NumbersCommand`.
 
-    The callback gets ``choices``, a `segdata.predictions.choices.Choices`.
+    The callback gets ``choices``, a `segdata.inference.choices.Choices`.
     """
 
     @wraps(callback)
     def run(
         *, scales: tuple[float, ...], windows_at_a_time: int | None, precision: Any, device: str, **others: Any
     ) -> Any:
-        from segdata.predictions.choices import Choices
+        from segdata.inference.choices import Choices
 
         evaluation = {name: others.pop(name) for name in ("flip", "average", "window", "stride")}
         evaluation |= {"scales": scales or None, "batch_size": windows_at_a_time}
@@ -80,11 +80,11 @@ _RUN_OPTIONS = (
 
 
 def run_options(callback: Callback) -> Callback:
-    """Add the options of a batch in one process: ``batch``, a `segdata.tools.batch.BatchSettings`, and ``as_json``."""
+    """Add the options of a batch in one process: ``batch``, a `segdata.batch.run.BatchSettings`, and ``as_json``."""
 
     @wraps(callback)
     def run(*, shard: tuple[int, int], dry_run: bool, overwrite: bool, fail_fast: bool, **others: Any) -> Any:
-        from segdata.tools.batch import BatchSettings
+        from segdata.batch.run import BatchSettings
 
         batch = BatchSettings(shard=shard, dry_run=dry_run, overwrite=overwrite, fail_fast=fail_fast, progress=True)
         return ends_in_one_line(callback)(batch=batch, **others)

@@ -202,10 +202,10 @@ def _show_classes(table: "ClassTable", as_json: bool) -> None:
         return
     click.echo(f"{table.name}: {len(table.classes)} classes, {table.num_classes} trained\ndigest {table.digest}\n")
     rows = (
-        (str(row.id), str(row.train_id), row.readable, row.name, " ".join(f"{part:3}" for part in row.colour))
+        (str(row.id), str(row.train_id), row.readable, row.name, " ".join(f"{part:3}" for part in row.color))
         for row in table.classes
     )
-    _print_table(("id", "train", "class", "name in the data set", "colour"), rows, numbers=(0, 1))
+    _print_table(("id", "train", "class", "name in the data set", "color"), rows, numbers=(0, 1))
 
 
 def _show_mapping(mapping: "LabelMapping", as_json: bool) -> None:

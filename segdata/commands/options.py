@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from segdata.errors import SegdataError, SettingsError
+from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.tools.batch import Outcome
+    from segdata.batch.run import Outcome
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -83,7 +84,7 @@ def spread_numbers(args: Iterable[str], flags: set[str]) -> list[str]:
 def batch_options(callback: Callback) -> Callback:
     """Add the options that all batch commands share.
 
-    The callback gets them as two keywords: ``batch``, a `segdata.tools.batch.BatchSettings`, and ``as_json``, a bool.
+    The callback gets them as two keywords: ``batch``, a `segdata.batch.run.BatchSettings`, and ``as_json``, a bool.
     An interrupted batch ends as `ends_in_one_line` says.
     """
 
@@ -98,7 +99,7 @@ def batch_options(callback: Callback) -> Callback:
         fail_fast: bool,
         **others: Any,
     ) -> Any:
-        from segdata.tools.batch import BatchSettings
+        from segdata.batch.run import BatchSettings
 
         try:
             batch = BatchSettings(
@@ -140,15 +141,15 @@ def ends_in_one_line(callback: Callback) -> Callback:
 
     @wraps(callback)
     def run(*args: Any, **options: Any) -> Any:
-        from segdata.tools.interrupts import Interrupted
+        from segdata.batch.interrupts import Interrupted
 
         try:
             return callback(*args, **options)
         except Interrupted as stop:
-            say(f"segdata: {stop}")
+            click.echo(f"segdata: {stop}", err=True)
             sys.exit(stop.exit_code)
         except KeyboardInterrupt:  # before the first file or after the last
-            say("segdata: stopped. Run the same command again.")
+            click.echo("segdata: stopped. Run the same command again.", err=True)
             sys.exit(130)
 
     return run  # type: ignore[return-value]
@@ -164,7 +165,7 @@ def one_voice_per_machine(callback: Callback) -> Callback:
         except SegdataError:
             if not os.environ.keys() & {"LOCAL_RANK", "SLURM_LOCALID"}:  # no launcher: torch need not be there
                 raise
-            from segdata.training.processes import is_first_on_machine
+            from segdata.distributed.process_group import is_first_on_machine
 
             if is_first_on_machine():
                 raise
@@ -238,9 +239,9 @@ def conclude(
     counts = Counter(outcome.status for outcome in outcomes)
     errors = {outcome.key: outcome.message for outcome in outcomes if outcome.status == "error"}
     for message in list(errors.values())[:most_errors]:
-        say(f"error: {message}")
+        logger.error(message)
     if most_errors is not None and len(errors) > most_errors:
-        say(f"and {len(errors) - most_errors} more; --json lists all")
+        logger.error(f"{len(errors) - most_errors} more; --json lists all")
     if as_json:
         counted = {status: counts[status] for status in STATUSES}  # type: ignore[index]
         click.echo(json.dumps({"counts": counted, "errors": errors, **(result or {})}, sort_keys=True))
@@ -248,11 +249,6 @@ def conclude(
         told = [f"{counts[status]} {words}" for status, words in STATUSES.items() if counts[status]]  # type: ignore[index]
         click.echo(f"{len(outcomes)} files: {', '.join(told)}" if told else "0 files: nothing to do")
     return 1 if errors else 0
-
-
-def say(line: str) -> None:
-    """Print one line on stderr, also where a file name in it is no valid text."""
-    click.echo(printable(line), err=True)
 
 
 def printable(text: str) -> str:

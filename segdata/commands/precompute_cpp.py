@@ -12,13 +12,13 @@ from segdata.commands.options import (
     batch_options,
     conclude,
     printable,
-    say,
     source_and_destination,
 )
 from segdata.errors import SettingsError
+from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.tools.batch import BatchSettings
+    from segdata.batch.run import BatchSettings
 
 
 def subfolder(source: Path) -> Path:
@@ -79,10 +79,10 @@ def command(source: Path, destination: Path, batch: "BatchSettings", as_json: bo
     Example:
       segdata precompute-cpp --scales 2 4 8 cityscapes cityscapes-cpp
     """
-    from segdata.tools.precompute import plan_precompute, run_precompute
+    from segdata.jobs.precompute import plan_precompute, run_precompute
 
     plan = plan_precompute(source, destination, **settings)
-    say(f"{len(plan.items)} labels of {plan.settings.encoding} to {destination}")
+    logger.info(f"{len(plan.items)} labels of {plan.settings.encoding} to {destination}")
     outcomes, report = run_precompute(plan, batch)
     if not as_json:
         click.echo(printable(format_totals(report["totals"])))

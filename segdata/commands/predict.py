@@ -1,4 +1,4 @@
-"""`segdata predict`: label images, colours, overlays and probabilities that a model makes of images."""
+"""`segdata predict`: label images, colors, overlays and probabilities that a model makes of images."""
 
 import os
 import sys
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segdata.commands.inference_options import checkpoint_argument, inference_options, run_options
-from segdata.commands.options import NumbersCommand, conclude, say
+from segdata.commands.options import NumbersCommand, conclude
+from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.predictions.choices import Choices
-    from segdata.tools.batch import BatchSettings
+    from segdata.batch.run import BatchSettings
+    from segdata.inference.choices import Choices
 
-KINDS = ("labels", "colour", "overlay", "probabilities")
+KINDS = ("labels", "color", "overlay", "probabilities")
 
 
 @click.command("predict", cls=NumbersCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,8 +57,8 @@ def command(
 ) -> None:
     """Predict images.
 
-    IMAGES is a Cityscapes root, any folder of pictures, or one picture. What is made of IMAGES/a/b.jpg goes to
-    OUT/labels/a/b.png, OUT/colour/a/b.png, OUT/overlay/a/b.png and OUT/probabilities/a/b.npz; what became of each
+    IMAGES is a Cityscapes root, any folder of images, or one image. What is made of IMAGES/a/b.jpg goes to
+    OUT/labels/a/b.png, OUT/color/a/b.png, OUT/overlay/a/b.png and OUT/probabilities/a/b.npz; what became of each
     image to OUT/predict.json. OUT is by default a folder beside IMAGES named IMAGES-predicted. After an interruption,
     the same command goes on.
 
@@ -66,10 +67,10 @@ def command(
       segdata predict runs/pspnet cityscapes out --split val --encoding labelIds
       segdata predict runs/pspnet holiday.jpg out --write overlay
     """
-    from segdata.predictions.models import open_model
-    from segdata.predictions.run import PredictionPlan, run_predictions
-    from segdata.predictions.sources import find_images, plan_predictions
-    from segdata.training.processes import joined
+    from segdata.distributed.process_group import joined
+    from segdata.inference.loading import open_model
+    from segdata.jobs.predict import PredictionPlan, run_predictions
+    from segdata.jobs.predict_sources import find_images, plan_predictions
 
     source = Path(os.path.abspath(images))  # noqa: PTH100 - links stay, "." and ".." go
     chosen = source.with_name(f"{source.stem}-predicted") if out is None else out
@@ -82,7 +83,7 @@ def command(
         items=plan_predictions(find_images(source, splits=splits), target, kinds),
         settings=trained.prediction_settings(encoding=encoding, threshold=threshold),
     )
-    say(f"{len(plan.items)} images, to {target}")
+    logger.info(f"{len(plan.items)} images, to {target}")
     with joined(choices.device) as world:
         outcomes, report = run_predictions(plan, trained.predictor(world.device), batch)
     sys.exit(conclude(outcomes, as_json=as_json, result={"report": report}))

@@ -27,8 +27,8 @@ def list_(show_all: bool, as_json: bool) -> None:
     \b
       segdata recipes list
     """
-    from segdata.training.recipe import bundled_recipes, load_recipe
-    from segdata.training.recipe_layers import recipe_parts
+    from segdata.config.layers import recipe_parts
+    from segdata.config.recipe import bundled_recipes, load_recipe
 
     files = bundled_recipes()
     whole = {name: load_recipe(name).about for name, paths in files.items() if len(paths) == 1}
@@ -50,7 +50,7 @@ def list_(show_all: bool, as_json: bool) -> None:
 
 @command.command()
 @click.argument("name", metavar="RECIPE")
-@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set a key, as optimiser.lr=0.005.")
+@click.option("--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Set a key, as optimizer.lr=0.005.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the digest.")
 def show(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
     """Show RECIPE (a bundled name or a .yaml file) resolved: every setting, those not in its files included.
@@ -59,7 +59,7 @@ def show(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
       segdata recipes show seethroughnet-cityscapes
       segdata recipes show my-recipe.yaml --set schedule.iterations=1000 > resolved.yaml
     """
-    from segdata.training.recipe import dump_recipe, load_recipe, recipe_digest
+    from segdata.config.recipe import dump_recipe, load_recipe, recipe_digest
 
     recipe = load_recipe(name, overrides)
     if as_json:
@@ -79,7 +79,7 @@ def keys(section: str, as_json: bool) -> None:
       segdata recipes keys
       segdata recipes keys augmentation
     """
-    from segdata.training.recipe_keys import recipe_keys
+    from segdata.config.keys import recipe_keys
 
     chosen = [each for each in recipe_keys() if each.key.startswith(section)]
     if not chosen:

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segdata.commands.options import ends_in_one_line, printable, say
+from segdata.commands.options import ends_in_one_line, printable
+from segdata.logs import logger
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from segdata.sampling.crop import CropBox
-    from segdata.sampling.dataset import Crop
-    from segdata.sampling.recipe import Mixture
+    from segdata.config.mixture import Mixture
+    from segdata.config.recipe import AugmentationRecipe
+    from segdata.data.crop import CropBox
+    from segdata.data.crop_dataset import Crop
+    from segdata.data.draw_summary import LabelCrops
+    from segdata.data.index_sources import TrainingSource
     from segdata.sampling.stream import Draw, Source
-    from segdata.sampling.summary import LabelCrops
-    from segdata.training.recipe import AugmentationRecipe
-    from segdata.training.sources import TrainingSource
 
 EPOCH_SIZE, CROP_SIZE, NUM_CROPS = 2975, (512, 512), 20
 
@@ -50,7 +51,7 @@ EPOCH_SIZE, CROP_SIZE, NUM_CROPS = 2975, (512, 512), 20
 )
 @click.option("--epoch", type=click.IntRange(min=0), default=0, show_default=True, help="Which epoch to show.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of the stream.  [default: the recipe's, or 0]")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the table as a picture.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="Draw the table as a figure.")
 @click.option(
     "--crops", type=click.Path(path_type=Path), metavar="FILE", help="Draw the first crops, drawn class outlined."
 )
@@ -95,28 +96,30 @@ def command(
     """
     if bool(config) == bool(sources):
         raise click.UsageError("Give either --config or one or more --source.")
+    from segdata.data.draw_summary import epoch_as_json, summarize_epoch
     from segdata.sampling.sampler import MixedClassUniformSampler
-    from segdata.sampling.summary import epoch_as_json, summarise_epoch
 
     asked = _asked(config, overrides, sources, indexes)
     seed = asked.seed if seed is None else seed
     sampler = MixedClassUniformSampler(asked.sources, epoch_size=epoch_size or asked.epoch_size, seed=seed)
     sampler.set_epoch(epoch)
     start, stop = sampler.position, sampler.position + len(sampler)
-    summary = summarise_epoch(sampler.stream, start, stop, asked.labels(crop_size, seed), num_crops=measure)
+    summary = summarize_epoch(sampler.stream, start, stop, asked.labels(crop_size, seed), num_crops=measure)
     told = epoch_as_json(sampler.stream, summary)
     if plot is not None:
-        from segdata.pictures.sampling import epoch_figure
-        from segdata.pictures.saving import save_picture
+        from segdata.figures.class_shares import epoch_figure
+        from segdata.figures.saving import save_figure
 
-        say(f"plot in {save_picture(epoch_figure(told), plot)}")
+        logger.info(f"plot in {save_figure(epoch_figure(told), plot)}")
     if crops is not None:
-        from segdata.pictures.crops import contact_sheet
-        from segdata.pictures.saving import save_picture
+        from segdata.figures.crops import contact_sheet
+        from segdata.figures.saving import save_figure
 
         draws = sampler.stream.draws(sampler.position, sampler.position + NUM_CROPS).to_draws()
         cut = asked.cropper(crop_size, seed)
-        say(f"crops in {save_picture(contact_sheet([cut(draw) for draw in draws], draws, asked.sources), crops)}")
+        logger.info(
+            f"crops in {save_figure(contact_sheet([cut(draw) for draw in draws], draws, asked.sources), crops)}"
+        )
     click.echo(json.dumps(told, sort_keys=True) if as_json else printable(format_epoch(told)))
 
 
@@ -151,7 +154,7 @@ class _Asked:
 
 
 def _asked(config: str | None, overrides: tuple[str, ...], sources: tuple[str, ...], indexes: Path | None) -> _Asked:
-    from segdata.sampling.recipe import Mixture, is_mixture, parse_source, read_mixture
+    from segdata.config.mixture import Mixture, is_mixture, parse_source, read_mixture
 
     if config is not None and not (Path(config).is_file() and is_mixture(Path(config))):
         return _of_training(config, overrides, indexes)
@@ -164,12 +167,12 @@ def _asked(config: str | None, overrides: tuple[str, ...], sources: tuple[str, .
 
 def _of_mixture(mixture: "Mixture") -> _Asked:
     def cropper(crop_size: tuple[int, int] | None, seed: int) -> "Callable[[Draw], Crop]":
-        from segdata.sampling.dataset import CropDataset
+        from segdata.data.crop_dataset import CropDataset
 
         return CropDataset(mixture.sources, crop_size or CROP_SIZE, seed=seed).crop
 
     def labels(crop_size: tuple[int, int] | None, seed: int) -> "LabelCrops | None":
-        from segdata.sampling.summary import LabelCrops
+        from segdata.data.draw_summary import LabelCrops
 
         return None if crop_size is None else LabelCrops.unscaled(mixture.sources, crop_size, seed)
 
@@ -177,9 +180,9 @@ def _of_mixture(mixture: "Mixture") -> _Asked:
 
 
 def _of_training(config: str, overrides: tuple[str, ...], indexes: Path | None) -> _Asked:
-    from segdata.training.recipe import load_recipe
-    from segdata.training.run import INDEXES
-    from segdata.training.sources import open_sources
+    from segdata.config.recipe import load_recipe
+    from segdata.data.index_sources import open_sources
+    from segdata.training.setup import INDEXES
 
     recipe = load_recipe(config, overrides)
     cache = Path("runs") / recipe.name / INDEXES if indexes is None else indexes
@@ -189,7 +192,7 @@ def _of_training(config: str, overrides: tuple[str, ...], indexes: Path | None) 
         return recipe.augmentation.model_copy(update={"crop": crop_size or recipe.augmentation.crop})
 
     def cropper(crop_size: tuple[int, int] | None, seed: int) -> "Callable[[Draw], Crop]":
-        from segdata.training.data import TrainingDataset
+        from segdata.data.loader import TrainingDataset
 
         return TrainingDataset(sources=tuple(sources), augmentation=augmentation(crop_size), seed=seed).crop
 
@@ -204,11 +207,11 @@ def _of_training(config: str, overrides: tuple[str, ...], indexes: Path | None) 
 def _training_labels(
     sources: "Sequence[TrainingSource]", augmentation: "AugmentationRecipe", seed: int
 ) -> "LabelCrops":
-    """Return how `segdata.training.data.TrainingDataset` cuts the labels of its crops."""
-    from segdata.layouts.samples import read_class_ids
-    from segdata.sampling.crop import place_crop
-    from segdata.sampling.summary import LabelCrops
-    from segdata.training.augmentation import draw_augmentation
+    """Return how `segdata.data.loader.TrainingDataset` cuts the labels of its crops."""
+    from segdata.data.augmentation import draw_augmentation
+    from segdata.data.crop import place_crop
+    from segdata.data.draw_summary import LabelCrops
+    from segdata.data.samples import read_class_ids
 
     def read(place: int, image: int) -> "NDArray[np.uint8]":
         source = sources[place]
@@ -216,6 +219,6 @@ def _training_labels(
 
     def place(draw: "Draw", size: tuple[int, int]) -> "CropBox":
         random = draw_augmentation(seed, draw.position, augmentation)
-        return place_crop(size, augmentation.crop, scale=random.scale, centre=draw.centre, where=random.where)
+        return place_crop(size, augmentation.crop, scale=random.scale, center=draw.center, where=random.where)
 
     return LabelCrops(augmentation.crop, read, place)

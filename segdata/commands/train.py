@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segdata.commands.options import ends_in_one_line, one_voice_per_machine, printable, say
+from segdata.commands.options import ends_in_one_line, one_voice_per_machine, printable
 
 if TYPE_CHECKING:
     from segdata.training.loop import TrainResult
@@ -45,7 +45,7 @@ def command(
       segdata train --config cityscapes-pspnet-cpp --nproc 8
       segdata train --config tiny-seethroughnet-scenes --set schedule.iterations=50 --out my-run --resume
     """
-    from segdata.training.recipe import load_recipe
+    from segdata.config.recipe import load_recipe
 
     recipe = load_recipe(config, overrides)
     folder = out if out is not None else Path("runs") / recipe.name
@@ -62,13 +62,16 @@ def command(
 
 def _tell(result: "TrainResult | int", folder: Path, *, as_json: bool) -> int:
     """Print how it ended, once for all ranks, and return the exit code."""
-    from segdata.training.processes import is_first_process
+    from segdata.distributed.process_group import is_first_process
 
     exit_code = result if isinstance(result, int) else result.exit_code
     if not is_first_process():
         return exit_code
     if exit_code:
-        say(f"segdata: stopped. Everything is saved in {folder}: run the same command with --resume.")
+        click.echo(
+            printable(f"segdata: stopped. Everything is saved in {folder}: run the same command with --resume."),
+            err=True,
+        )
     if isinstance(result, int):
         return exit_code
     if as_json:

@@ -12,7 +12,7 @@ import click
 from segdata.commands.options import ends_in_one_line, printable
 
 if TYPE_CHECKING:
-    from segdata.tools.verify import Verification
+    from segdata.jobs.verify import Verification
 
 
 class SampleType(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4
@@ -49,7 +49,7 @@ def command(folder: Path, deep: int | None, rules: str | None, jobs: int, as_jso
       segdata verify cityscapes-like
       segdata verify cityscapes-cpp --deep 100 -j 4
     """
-    from segdata.tools.verify import verify
+    from segdata.jobs.verify import verify
 
     found = verify(Path(os.path.abspath(folder)), deep=deep, rules=rules, jobs=jobs, progress=True)  # noqa: PTH100
     click.echo(as_text(found) if not as_json else as_json_text(found))
@@ -58,7 +58,7 @@ def command(folder: Path, deep: int | None, rules: str | None, jobs: int, as_jso
 
 def as_text(found: "Verification") -> str:
     """Return one line per fault, and the summary as a table."""
-    from segdata.tools.verify_faults import KINDS
+    from segdata.jobs.verify_faults import KINDS
 
     faults = [printable(f"{fault.kind}: {fault.message}") for fault in found.faults]
     table = [f"  {number:>8}  {kind:<10}  {KINDS[kind]}" for kind, number in found.counts().items() if number]

@@ -44,7 +44,7 @@ def checked_label(class_ids: NDArray[np.integer], num_classes: int, ignore_id: i
     if label.ndim != 2 or 0 in label.shape or not np.issubdtype(label.dtype, np.integer):
         raise LabelError(
             f"label: an array of {label.dtype} with shape {label.shape}. A label is an integer array of shape "
-            f"(height, width), at least one pixel. Pass class ids, not colours or scores."
+            f"(height, width), at least one pixel. Pass class ids, not colors or scores."
         )
     if label.dtype != np.uint8 and (label.min() < 0 or label.max() > 255):
         raise _unknown_id(label, num_classes, ignore_id)

@@ -122,7 +122,7 @@ def places_of_mixed(cells: NDArray[np.uint8], eights: NDArray[np.uint64]) -> NDA
 
 @compiled
 def pure_pairs(pairs: NDArray[np.uint16], cells: NDArray[np.uint8]) -> None:
-    """Write the id of each 2 x 2 block, or `MIXED`; `pairs` holds two neighbours a word, so one ``==`` compares two."""
+    """Write the id of each 2 x 2 block, or `MIXED`; `pairs` holds two neighbors a word, so one ``==`` compares two."""
     height, width = cells.shape
     for row in range(height):
         above, below, out = pairs[2 * row], pairs[2 * row + 1], cells[row]
@@ -268,7 +268,7 @@ def _merge_cell(
 ) -> int:
     """Write the parts of one mixed cell from `end` on, however many, and move the cursors; return where they end.
 
-    Neighbours mostly hold the same id, so the tally is touched once for each run of it.
+    Neighbors mostly hold the same id, so the tally is touched once for each run of it.
     """
     start = end
     run_id, run_pixels = np.uint8(MIXED), np.uint32(0)

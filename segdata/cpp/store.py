@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from segdata.codecs.npz import Member, read_array, split_npz, write_npz
 from segdata.cpp.checks import MAX_CELL, count_dtype
 from segdata.cpp.kernels import IGNORED, MAX_CLASSES, MIXED, Parts, are_whole, holds_unknown
-from segdata.cpp.npz import Member, read_array, split_npz, write_npz
 from segdata.cpp.sparse import SparseCounts, find_mixed
 from segdata.cpp.targets import CPPTargets, check_scales, held_scales
 from segdata.errors import StoreError

@@ -119,7 +119,7 @@ def check_labels(class_ids: Tensor, num_classes: int, ignore_id: int) -> None:
     if class_ids.ndim != 3 or 0 in class_ids.shape or class_ids.is_floating_point() or class_ids.dtype == torch.bool:
         raise LabelError(
             f"label: a tensor of {class_ids.dtype} with shape {tuple(class_ids.shape)}. A batch of labels is an "
-            f"integer tensor of shape (number, height, width). Pass class ids, not colours or scores."
+            f"integer tensor of shape (number, height, width). Pass class ids, not colors or scores."
         )
     known = ((class_ids >= 0) & (class_ids < num_classes)) | (class_ids == ignore_id)
     if torch.compiler.is_compiling() or not class_ids.is_cpu:

@@ -20,7 +20,7 @@ IGNORE_ID = 255
 """The training id of a pixel that counts for no class."""
 
 _TABLE_KEYS = ("about", "void", "classes")
-_ROW_KEYS = ("id", "name", "readable", "train", "colour")
+_ROW_KEYS = ("id", "name", "readable", "train", "color")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class LabelClass:
         The name for people; the same as `name` where there is no other.
     train_id : int
         Place among the training classes, or `IGNORE_ID` for a class that is not trained.
-    colour : tuple of int
+    color : tuple of int
         Red, green, blue, 0-255.
     """
 
@@ -45,7 +45,7 @@ class LabelClass:
     name: str
     readable: str
     train_id: int
-    colour: tuple[int, int, int]
+    color: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -127,13 +127,13 @@ class ClassTable:
         return tuple(row.readable for row in self._trained)
 
     @property
-    def train_colours(self) -> NDArray[np.uint8]:
-        """Colours of the training classes, uint8 of shape (num_classes, 3)."""
-        return np.array([row.colour for row in self._trained], np.uint8).reshape(-1, 3)
+    def train_colors(self) -> NDArray[np.uint8]:
+        """Colors of the training classes, uint8 of shape (num_classes, 3)."""
+        return np.array([row.color for row in self._trained], np.uint8).reshape(-1, 3)
 
     @cached_property
     def digest(self) -> str:
-        """Hex digest of what ids mean: ids, names, training ids, void id; not of readable names and colours."""
+        """Hex digest of what ids mean: ids, names, training ids, void id; not of readable names and colors."""
         rows = [(row.id, row.name, row.train_id) for row in self.classes]
         return digest_of([rows, self.void_id])
 
@@ -149,8 +149,8 @@ class ClassTable:
         """Return the training id of each value that a label file may hold.
 
         255 in a file of label ids means ignored: so write the tools that mark pixels to be left out, and so comes out
-        the one negative label id of Cityscapes (-1, licence plate, which is not trained) when it is stored in a byte.
-        Cityscapes' own files hold neither; a licence plate is labelled as the car under it.
+        the one negative label id of Cityscapes (-1, license plate, which is not trained) when it is stored in a byte.
+        Cityscapes' own files hold neither; a license plate is labeled as the car under it.
 
         Parameters
         ----------
@@ -226,7 +226,7 @@ def _void_id(table: ClassTable, name: Any) -> int:
 
 def _label_class(row: Any, where: str) -> LabelClass:
     if not isinstance(row, dict):
-        raise MappingError(f"{where}: is no class. Write {{id: 7, name: road, train: 0, colour: [128, 64, 128]}}.")
+        raise MappingError(f"{where}: is no class. Write {{id: 7, name: road, train: 0, color: [128, 64, 128]}}.")
     refuse_unknown_keys(row, _ROW_KEYS, where)
     name = _text(row, "name", None, where)
     return LabelClass(
@@ -234,7 +234,7 @@ def _label_class(row: Any, where: str) -> LabelClass:
         name=name,
         readable=_text(row, "readable", name, where),
         train_id=_whole_number(row.get("train", IGNORE_ID), 0, 255, f"{where}, train"),
-        colour=_colour(row.get("colour"), f"{where}, colour"),
+        color=_color(row.get("color"), f"{where}, color"),
     )
 
 
@@ -251,9 +251,9 @@ def _whole_number(value: Any, low: int, high: int, where: str) -> int:
     return value
 
 
-def _colour(value: Any, where: str) -> tuple[int, int, int]:
+def _color(value: Any, where: str) -> tuple[int, int, int]:
     if not isinstance(value, list) or len(value) != 3:
-        raise MappingError(f"{where}: {value!r} is no colour. Give [red, green, blue], each 0 to 255.")
+        raise MappingError(f"{where}: {value!r} is no color. Give [red, green, blue], each 0 to 255.")
     red, green, blue = (_whole_number(part, 0, 255, where) for part in value)
     return red, green, blue
 

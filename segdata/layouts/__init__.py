@@ -4,15 +4,15 @@ from pathlib import Path
 
 from segdata.errors import LayoutError
 from segdata.layouts import cityscapes, folder
-from segdata.layouts.base import LabelledImage
+from segdata.layouts.base import LabeledImage
 from segdata.layouts.cityscapes import Encoding
 
-__all__ = ["Encoding", "LabelledImage", "open_labels"]
+__all__ = ["Encoding", "LabeledImage", "open_labels"]
 
 
 def open_labels(
     src: str | Path, encoding: str = "auto", *, annotation: str | None = None
-) -> tuple[list[LabelledImage], Encoding]:
+) -> tuple[list[LabeledImage], Encoding]:
     """Find the labels of a Cityscapes-layout root, or of any folder of label images.
 
     Parameters
@@ -27,7 +27,7 @@ def open_labels(
 
     Returns
     -------
-    labels : list of LabelledImage
+    labels : list of LabeledImage
         Every item has a label. ``relative`` is unique; one key may stand for a fine and a coarse label.
     encoding : {"trainIds", "labelIds"}
         What their ids mean.
@@ -44,17 +44,17 @@ def open_labels(
         raise LayoutError(f"{src}: no such folder. A Cityscapes root or a folder of label images is expected.")
     if cityscapes.is_root(src):
         items = cityscapes.find(src, annotation=annotation, encoding=encoding)
-        return _labelled(src, items)
+        return _labeled(src, items)
     if annotation is not None:
         raise LayoutError(f"{src}: no {annotation} tree found. Only a Cityscapes root has one.")
     return _open_folder(src, encoding)
 
 
-def _labelled(src: Path, items: list[LabelledImage]) -> tuple[list[LabelledImage], Encoding]:
+def _labeled(src: Path, items: list[LabeledImage]) -> tuple[list[LabeledImage], Encoding]:
     """Keep the items with a label, and say what their ids mean."""
-    labelled = [item for item in items if item.label is not None]
+    labeled = [item for item in items if item.label is not None]
     means: set[Encoding] = set()
-    for item in labelled:
+    for item in labeled:
         named = cityscapes.label_name(Path(item.relative))
         means.add(named[1] if named else "labelIds")  # auto-labels hold label ids and do not say so
     if len(means) > 1:
@@ -63,11 +63,11 @@ def _labelled(src: Path, items: list[LabelledImage]) -> tuple[list[LabelledImage
         )
     if not means:
         raise LayoutError(f"{src}: {len(items)} images, none with a label of the kind asked for.")
-    return labelled, means.pop()
+    return labeled, means.pop()
 
 
-def _open_folder(src: Path, encoding: str) -> tuple[list[LabelledImage], Encoding]:
-    """Take every PNG, or where names tell labels from colours and instances, those of one encoding."""
+def _open_folder(src: Path, encoding: str) -> tuple[list[LabeledImage], Encoding]:
+    """Take every PNG, or where names tell labels from colors and instances, those of one encoding."""
     items = folder.find(src)
     named = [(item, cityscapes.label_name(Path(item.relative))) for item in items]
     by_image: dict[str, dict[Encoding, Path]] = {}

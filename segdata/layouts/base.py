@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 
 @dataclass(frozen=True)
-class LabelledImage:
+class LabeledImage:
     """An image and its label, as far as each is there.
 
     Attributes
@@ -17,7 +17,7 @@ class LabelledImage:
     label : pathlib.Path or None
         The label image, None where the data set has none.
     image : pathlib.Path or None
-        The picture, None where it was not found.
+        The image, None where it was not found.
     relative : pathlib.PurePosixPath
         Path of the label (of the image where there is no label) below the root.
     confidence : pathlib.Path or None

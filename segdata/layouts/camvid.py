@@ -15,13 +15,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from segdata.errors import LayoutError
-from segdata.layouts.base import LabelledImage
+from segdata.layouts.base import LabeledImage
 from segdata.layouts.pairs import need_folder, pair_folders
 
 _EXPECTED = "A folder with <split>/images and <split>/labels, or with <split> and <split>annot,"
 
 
-def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[LabelledImage]:
+def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[LabeledImage]:
     """List the images of splits with their labels, sorted by key within each split.
 
     Parameters
@@ -33,7 +33,7 @@ def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[Labell
 
     Returns
     -------
-    list of LabelledImage
+    list of LabeledImage
         What has no partner of its name is there alone, with ``image`` or ``label`` None.
 
     Raises
@@ -46,7 +46,7 @@ def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[Labell
     return [item for split in splits for item in _split(root, split)]
 
 
-def _split(root: Path, split: str) -> list[LabelledImage]:
+def _split(root: Path, split: str) -> list[LabeledImage]:
     for images, labels in ((root / split / "images", root / split / "labels"), (root / split, root / f"{split}annot")):
         if images.is_dir() and labels.is_dir():
             return pair_folders(root, split, images, labels)

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from segdata.errors import LayoutError
-from segdata.layouts.base import LabelledImage
+from segdata.layouts.base import LabeledImage
 
 Encoding = Literal["trainIds", "labelIds"]
 ANNOTATIONS = ("gtFine", "gtCoarse")
@@ -34,7 +34,7 @@ def find(
     annotation: str | None = None,
     encoding: str = "auto",
     splits: Iterable[str] | None = None,
-) -> list[LabelledImage]:
+) -> list[LabeledImage]:
     """List the labels of a Cityscapes root with their images, and the images that have no label.
 
     Parameters
@@ -51,9 +51,9 @@ def find(
 
     Returns
     -------
-    list of LabelledImage
+    list of LabeledImage
         Sorted by key, then path. An image without a label of the asked encoding has ``label`` None, a label whose image
-        was not found has ``image`` None. An image labelled both fine and coarse gives two items with the same key.
+        was not found has ``image`` None. An image labeled both fine and coarse gives two items with the same key.
 
     Raises
     ------
@@ -71,10 +71,8 @@ def find(
     ]
     if annotation is None:
         items += _auto_labels(root, images)
-    labelled = {(item.split, item.key) for item in items}
-    items += [
-        _item(root, place, None, image) for place, image in images.items() if (place[0], place[2]) not in labelled
-    ]
+    labeled = {(item.split, item.key) for item in items}
+    items += [_item(root, place, None, image) for place, image in images.items() if (place[0], place[2]) not in labeled]
     if splits is not None:
         wanted = set(splits)
         items = [item for item in items if item.split in wanted]
@@ -173,7 +171,7 @@ def _images(root: Path) -> dict[_Place, Path]:
     return images
 
 
-def _auto_labels(root: Path, images: dict[_Place, Path]) -> list[LabelledImage]:
+def _auto_labels(root: Path, images: dict[_Place, Path]) -> list[LabeledImage]:
     """Return the auto-labels right below the root, with their confidences."""
     if root.name == IMAGES:  # these are the images
         return []
@@ -189,14 +187,14 @@ def _auto_labels(root: Path, images: dict[_Place, Path]) -> list[LabelledImage]:
     return found
 
 
-def _item(root: Path, place: _Place, label: Path | None, image: Path | None) -> LabelledImage:
+def _item(root: Path, place: _Place, label: Path | None, image: Path | None) -> LabeledImage:
     """Describe one image with what is there of it."""
     path = label or image
     relative = PurePosixPath(*place[:2], place[2])  # where only a label of another encoding is there
     if path is not None:
         base = root if path.is_relative_to(root) else root.resolve().parent
         relative = PurePosixPath(path.relative_to(base).as_posix())
-    return LabelledImage(key=place[2], split=place[0], label=label, image=image, relative=relative)
+    return LabeledImage(key=place[2], split=place[0], label=label, image=image, relative=relative)
 
 
 def _looked_for() -> str:

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from segdata.errors import LayoutError
-from segdata.layouts.base import LabelledImage
+from segdata.layouts.base import LabeledImage
 
 CONFIDENCE_SUFFIX = "_prob.png"
 
 
-def find(root: str | Path, *, suffix: str = ".png") -> list[LabelledImage]:
+def find(root: str | Path, *, suffix: str = ".png") -> list[LabeledImage]:
     """List the label images below a folder.
 
     Hidden and temporary names (they begin with a dot) are left out. A link back to a folder already listed is not
@@ -26,7 +26,7 @@ def find(root: str | Path, *, suffix: str = ".png") -> list[LabelledImage]:
 
     Returns
     -------
-    list of LabelledImage
+    list of LabeledImage
         In the order of their paths; the key is the path below `root` without its ending, the split the first folder of
         that path (empty for a file in `root` itself), the image None.
 
@@ -39,7 +39,7 @@ def find(root: str | Path, *, suffix: str = ".png") -> list[LabelledImage]:
     if not root.is_dir():
         raise LayoutError(f"{root}: no such folder. A folder of label images is expected.")
     present = set(_walk(root, suffix))
-    labels = [path for path in sorted(present) if _labelled_by(path) not in present]
+    labels = [path for path in sorted(present) if _labeled_by(path) not in present]
     if not labels:
         raise LayoutError(f"{root}: no label image found. Looked for *{suffix} here and in every folder below.")
     return [_item(root, path, present) for path in labels]
@@ -75,18 +75,18 @@ def _identity(folder: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _labelled_by(path: Path) -> Path | None:
+def _labeled_by(path: Path) -> Path | None:
     """Return the label that `path` would be the confidence of, by its name."""
     if not path.name.endswith(CONFIDENCE_SUFFIX):
         return None
     return path.with_name(path.name.removesuffix(CONFIDENCE_SUFFIX) + ".png")
 
 
-def _item(root: Path, path: Path, present: set[Path]) -> LabelledImage:
+def _item(root: Path, path: Path, present: set[Path]) -> LabeledImage:
     """Describe one label below `root`."""
     relative = PurePosixPath(path.relative_to(root).as_posix())
     confidence = path.with_name(path.stem + CONFIDENCE_SUFFIX)
-    return LabelledImage(
+    return LabeledImage(
         key=str(relative.with_suffix("")),
         split=relative.parts[0] if len(relative.parts) > 1 else "",
         label=path,

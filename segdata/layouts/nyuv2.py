@@ -3,7 +3,7 @@
 ::
 
     {images,image,rgb,RGB}/<key>.{png,jpg}
-    {labels,label,label40,labels40,Label}/<key>.png    0 unlabelled, 1 to 40 the classes
+    {labels,label,label40,labels40,Label}/<key>.png    0 unlabeled, 1 to 40 the classes
     {train,test}.txt                                   one key a line, 795 and 654
 
 or, without lists, ``{train,test}/images`` and ``{train,test}/labels``.
@@ -18,12 +18,12 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from segdata.errors import LayoutError
-from segdata.layouts.base import LabelledImage
+from segdata.layouts.base import LabeledImage
 from segdata.layouts.pairs import (
     IMAGE_SUFFIXES,
     by_stem,
     first_folder,
-    labelled_image,
+    labeled_image,
     need_folder,
     pair_folders,
     read_list,
@@ -35,7 +35,7 @@ LABELS = ("labels", "label", "label40", "labels40", "Label")
 _EXPECTED = "A folder with images, labels, train.txt and test.txt, or with train/images, train/labels and test alike,"
 
 
-def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[LabelledImage]:
+def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[LabeledImage]:
     """List the images of splits with their labels, sorted by key within each split.
 
     Parameters
@@ -47,7 +47,7 @@ def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[Labell
 
     Returns
     -------
-    list of LabelledImage
+    list of LabeledImage
         A label that a list names and that is missing is named all the same: reading it gives the error.
 
     Raises
@@ -60,7 +60,7 @@ def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[Labell
     return [item for split in splits for item in _split(root, split)]
 
 
-def _split(root: Path, split: str) -> list[LabelledImage]:
+def _split(root: Path, split: str) -> list[LabeledImage]:
     images, labels = first_folder(root / split, IMAGES), first_folder(root / split, LABELS)
     if images is not None and labels is not None:
         return pair_folders(root, split, images, labels)
@@ -71,6 +71,6 @@ def _split(root: Path, split: str) -> list[LabelledImage]:
     refuse_twice(keys, listed)
     image_of = by_stem(images, IMAGE_SUFFIXES)
     return [
-        labelled_image(root, split, key, image_of.get(key, images / f"{key}.png"), labels / f"{key}.png")
+        labeled_image(root, split, key, image_of.get(key, images / f"{key}.png"), labels / f"{key}.png")
         for key in sorted(keys)
     ]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from segdata.errors import LayoutError
-from segdata.layouts.base import LabelledImage
+from segdata.layouts.base import LabeledImage
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 LABEL_SUFFIXES = (".png",)
@@ -72,21 +72,21 @@ def by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     return found
 
 
-def pair_folders(root: Path, split: str, images: Path, labels: Path) -> list[LabelledImage]:
+def pair_folders(root: Path, split: str, images: Path, labels: Path) -> list[LabeledImage]:
     """Return the images and labels of two folders paired by name, sorted; what has no partner is there alone."""
     image_of, label_of = by_stem(images, IMAGE_SUFFIXES), by_stem(labels, LABEL_SUFFIXES)
     return [
-        labelled_image(root, split, key, image_of.get(key), label_of.get(key))
+        labeled_image(root, split, key, image_of.get(key), label_of.get(key))
         for key in sorted(image_of.keys() | label_of.keys())
     ]
 
 
-def labelled_image(root: Path, split: str, key: str, image: Path | None, label: Path | None) -> LabelledImage:
+def labeled_image(root: Path, split: str, key: str, image: Path | None, label: Path | None) -> LabeledImage:
     """Describe one image, its path taken relative to the root where it lies below."""
     path = label or image
     assert path is not None
     relative = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
-    return LabelledImage(key=key, split=split, label=label, image=image, relative=PurePosixPath(relative.as_posix()))
+    return LabeledImage(key=key, split=split, label=label, image=image, relative=PurePosixPath(relative.as_posix()))
 
 
 def first_folder(root: Path, names: Iterable[str]) -> Path | None:

@@ -19,15 +19,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from segdata.errors import LayoutError
-from segdata.layouts.base import LabelledImage
-from segdata.layouts.pairs import labelled_image, names_in, need_folder, read_list, refuse_twice
+from segdata.layouts.base import LabeledImage
+from segdata.layouts.pairs import labeled_image, names_in, need_folder, read_list, refuse_twice
 
 LISTS = "ImageSets/SegmentationContext"
 LABELS = "SegmentationClassContext"
 _EXPECTED = f"The folder VOC2010 with JPEGImages, {LABELS} and {LISTS}"
 
 
-def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[LabelledImage]:
+def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[LabeledImage]:
     """List the images of splits with their labels, sorted by key within each split.
 
     Parameters
@@ -39,7 +39,7 @@ def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[Labell
 
     Returns
     -------
-    list of LabelledImage
+    list of LabeledImage
         A file that a list names and that is missing is named all the same: reading it gives the error.
 
     Raises
@@ -50,7 +50,7 @@ def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[Labell
     root = Path(root)
     need_folder(root, _EXPECTED)
     return [
-        labelled_image(root, split, key, root / "JPEGImages" / f"{key}.jpg", root / LABELS / f"{key}.png")
+        labeled_image(root, split, key, root / "JPEGImages" / f"{key}.jpg", root / LABELS / f"{key}.png")
         for split in splits
         for key in sorted(_keys(root, split))
     ]

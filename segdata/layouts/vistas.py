@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from segdata.errors import LayoutError
 from segdata.labels.classes import ClassTable
-from segdata.layouts.base import LabelledImage
+from segdata.layouts.base import LabeledImage
 from segdata.layouts.vistas_version import (
     VERSIONS,
     Labels,
@@ -53,7 +53,7 @@ class VistasRoot:
         What told the version, for the report.
     class_table : ClassTable
         The bundled table of that version, or the data set's own if the user trusts it.
-    splits : mapping of str to tuple of LabelledImage
+    splits : mapping of str to tuple of LabeledImage
         Every image and label of the splits that are there, paired by key, sorted by key.
     """
 
@@ -61,7 +61,7 @@ class VistasRoot:
     version: Version
     evidence: str
     class_table: ClassTable
-    splits: Mapping[str, tuple[LabelledImage, ...]]
+    splits: Mapping[str, tuple[LabeledImage, ...]]
 
     @classmethod
     def open(cls, root: str | Path, labels: Labels = "auto", *, trust_config: bool = False) -> "VistasRoot":
@@ -95,26 +95,26 @@ class VistasRoot:
         splits = {split: _pair(root, split, found.labels) for split in SPLITS if (root / split).is_dir()}
         return cls(root, found.version, found.evidence, table, splits)
 
-    def samples(self, split: str | None = None) -> list[LabelledImage]:
+    def samples(self, split: str | None = None) -> list[LabeledImage]:
         """Return what has a label, of one split or of all, sorted by split and key; the image may be missing."""
         return [item for item in self._items(split) if item.label is not None]
 
-    def without_label(self, split: str | None = None) -> list[LabelledImage]:
+    def without_label(self, split: str | None = None) -> list[LabeledImage]:
         """Return the images that have no label: all of ``testing``, and what is missing elsewhere."""
         return [item for item in self._items(split) if item.label is None]
 
-    def without_image(self, split: str | None = None) -> list[LabelledImage]:
+    def without_image(self, split: str | None = None) -> list[LabeledImage]:
         """Return the labels that have no image."""
         return [item for item in self._items(split) if item.image is None]
 
-    def _items(self, split: str | None) -> list[LabelledImage]:
+    def _items(self, split: str | None) -> list[LabeledImage]:
         if split is not None and split not in SPLITS:
             raise LayoutError(f"{self.root}: '{split}' is no split of Vistas. Use {', '.join(SPLITS)}.")
         names = SPLITS if split is None else (split,)
         return [item for name in names for item in self.splits.get(name, ())]
 
 
-def find(root: str | Path, labels: Labels = "auto", *, trust_config: bool = False) -> list[LabelledImage]:
+def find(root: str | Path, labels: Labels = "auto", *, trust_config: bool = False) -> list[LabeledImage]:
     """Return every label of a Vistas download with its image, sorted by split and key; see `VistasRoot.open`."""
     return VistasRoot.open(root, labels, trust_config=trust_config).samples()
 
@@ -205,11 +205,11 @@ def _no_vistas(root: Path) -> str:
     )
 
 
-def _pair(root: Path, split: str, folder: PurePosixPath) -> tuple[LabelledImage, ...]:
+def _pair(root: Path, split: str, folder: PurePosixPath) -> tuple[LabeledImage, ...]:
     images = _by_key(root / split / "images", _IMAGE_SUFFIXES)
     labels = _by_key(root / split / folder, _LABEL_SUFFIXES)
     return tuple(
-        LabelledImage(
+        LabeledImage(
             key=key,
             split=split,
             label=labels.get(key),

@@ -21,7 +21,7 @@ Labels = Literal["auto", "v1.2", "v2.0"]
 VERSIONS: tuple[Version, ...] = get_args(Version)
 
 _MAX_CONFIG_BYTES = 1 << 20  # the larger of the two has 26 kB
-_MIN_COLOURS = 8  # a shorter palette could belong to either version
+_MIN_COLORS = 8  # a shorter palette could belong to either version
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
@@ -91,20 +91,20 @@ def check_config(table: ClassTable, version: Version, where: Path) -> None:
 
 
 def version_of_palette(palette: bytes | None) -> Version | None:
-    """Return the version whose colours a label image's palette holds, None if it is neither's.
+    """Return the version whose colors a label image's palette holds, None if it is neither's.
 
-    The palettes of real v1.2 labels have 52 of 66 colours of the class list at their ids, and 3 of 124 of v2.0's; so
+    The palettes of real v1.2 labels have 52 of 66 colors of the class list at their ids, and 3 of 124 of v2.0's; so
     more than half must agree, and the other version's may not.
 
     Parameters
     ----------
     palette : bytes or None
-        Red, green, blue of each entry, as in the PLTE chunk of a PNG; None for a grey image.
+        Red, green, blue of each entry, as in the PLTE chunk of a PNG; None for a gray image.
     """
-    if palette is None or len(palette) < 3 * _MIN_COLOURS or len(palette) % 3:
+    if palette is None or len(palette) < 3 * _MIN_COLORS or len(palette) % 3:
         return None
-    colours = np.frombuffer(palette, np.uint8).reshape(-1, 3)
-    matching = [version for version in VERSIONS if _agreement(colours, class_table_of(version)) > 0.5]
+    colors = np.frombuffer(palette, np.uint8).reshape(-1, 3)
+    matching = [version for version in VERSIONS if _agreement(colors, class_table_of(version)) > 0.5]
     return matching[0] if len(matching) == 1 else None
 
 
@@ -170,22 +170,22 @@ def _labels(path: Path) -> list[Any]:
 
 
 def _label_class(label: dict[str, Any], position: int, train_id: int, where: str) -> LabelClass:
-    name, readable, colour = label.get("name"), label.get("readable", label.get("name")), label.get("color")
+    name, readable, color = label.get("name"), label.get("readable", label.get("name")), label.get("color")
     if not (isinstance(name, str) and name.isprintable() and name and isinstance(readable, str)):
         raise LayoutError(
             f"{where}: has no text 'name' or 'readable'. Give the config.json that came with the data set."
         )
-    if not (isinstance(colour, list) and len(colour) == 3 and all(type(c) is int and 0 <= c <= 255 for c in colour)):
-        raise LayoutError(f"{where}, color: {colour!r} is no [red, green, blue] from 0 to 255. Mend the entry.")
-    return LabelClass(position, name, readable, train_id, (colour[0], colour[1], colour[2]))
+    if not (isinstance(color, list) and len(color) == 3 and all(type(c) is int and 0 <= c <= 255 for c in color)):
+        raise LayoutError(f"{where}, color: {color!r} is no [red, green, blue] from 0 to 255. Mend the entry.")
+    return LabelClass(position, name, readable, train_id, (color[0], color[1], color[2]))
 
 
 def _same_names(table: ClassTable, bundled: ClassTable) -> list[bool]:
     return [mine.name == theirs.name for mine, theirs in zip(table.classes, bundled.classes, strict=False)]
 
 
-def _agreement(colours: NDArray[np.uint8], table: ClassTable) -> float:
-    """Return the share of entries that hold the colour of their class, over as many as both have."""
-    own = np.array([row.colour for row in table.classes], np.uint8)
-    num = min(len(own), len(colours))
-    return float((own[:num] == colours[:num]).all(axis=1).mean())
+def _agreement(colors: NDArray[np.uint8], table: ClassTable) -> float:
+    """Return the share of entries that hold the color of their class, over as many as both have."""
+    own = np.array([row.color for row in table.classes], np.uint8)
+    num = min(len(own), len(colors))
+    return float((own[:num] == colors[:num]).all(axis=1).mean())

@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from segdata.errors import LayoutError
-from segdata.layouts.base import LabelledImage
-from segdata.layouts.pairs import labelled_image, names_in, need_folder, read_list, refuse_twice
+from segdata.layouts.base import LabeledImage
+from segdata.layouts.pairs import labeled_image, names_in, need_folder, read_list, refuse_twice
 
 LISTS = "ImageSets/Segmentation"
 SBD_FOLDERS = ("../VOCaug/dataset", "benchmark_RELEASE/dataset", "SBD/dataset", "SBD")
@@ -26,7 +26,7 @@ AUGMENTED = "trainaug"
 _EXPECTED = "The folder VOC2012 of the download, with JPEGImages, SegmentationClass and ImageSets,"
 
 
-def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[LabelledImage]:
+def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[LabeledImage]:
     """List the images of splits with their labels.
 
     VOC's own label is taken where there is one, else the augmented PNG, else SBD's .mat file. The split ``trainaug``
@@ -42,7 +42,7 @@ def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[Labell
 
     Returns
     -------
-    list of LabelledImage
+    list of LabeledImage
         Sorted by key within each split. A file that a list names and that is missing is named all the same: reading it
         gives the error.
 
@@ -65,7 +65,7 @@ def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[Labell
         return root / ("SegmentationClassAug" if split == AUGMENTED else "SegmentationClass") / f"{key}.png"
 
     return [
-        labelled_image(root, split, key, root / "JPEGImages" / f"{key}.jpg", label(split, key))
+        labeled_image(root, split, key, root / "JPEGImages" / f"{key}.jpg", label(split, key))
         for split in splits
         for key in sorted(_keys(root, split, sbd))
     ]

@@ -16,7 +16,7 @@ from segdata.models.heads.ocr import OCRHead
 from segdata.models.heads.psp import PSPHead, UPerHead
 from segdata.models.heads.seethrough import SeeThroughHead
 from segdata.models.hierarchical import HierarchicalSegmenter
-from segdata.models.layers import initialise
+from segdata.models.layers import initialize
 from segdata.models.segmenter import Segmenter
 from segdata.models.settings import HierarchicalSettings, ModelSettings, SeeThroughSettings, field_names
 from segdata.models.weights import load_weights
@@ -110,7 +110,7 @@ MODELS: dict[str, ModelKind] = {
 
 
 def build_model(name: str, num_classes: int, **settings: Any) -> Segmenter:
-    """Return a model by name, initialised as published.
+    """Return a model by name, initialized as published.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def _assemble(name: str, kind: ModelKind, settings: ModelSettings) -> Segmenter:
         model = Segmenter(backbone, head, settings)
     for part in model.children():
         if part is not model.backbone or not _is_timm(settings):
-            initialise(part)
+            initialize(part)
     if settings.weights is not None:
         load_weights(model.backbone, settings.weights)
     if settings.channels_last:
@@ -178,7 +178,7 @@ def _assemble(name: str, kind: ModelKind, settings: ModelSettings) -> Segmenter:
 
 
 def _is_timm(settings: ModelSettings) -> bool:
-    """Say whether the backbone is timm's, which initialises its own layers."""
+    """Say whether the backbone is timm's, which initializes its own layers."""
     return settings.backbone is not None and settings.backbone.startswith("timm:")
 
 

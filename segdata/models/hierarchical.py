@@ -54,7 +54,7 @@ class HierarchicalSegmenter(Segmenter):
     Notes
     -----
     In training the scales are ``settings.scales``, two as published. In evaluation any set of scales that holds 1.0
-    may be named in the call: the attention was learnt between neighbours and is chained, from the largest scale down.
+    may be named in the call: the attention was learnt between neighbors and is chained, from the largest scale down.
     """
 
     settings: HierarchicalSettings
@@ -69,7 +69,7 @@ class HierarchicalSegmenter(Segmenter):
         Parameters
         ----------
         images : Tensor, shape (N, 3, H, W)
-            Normalised with ImageNet's mean and standard deviation.
+            Normalized with ImageNet's mean and standard deviation.
         scales : sequence of float, optional
             Positive factors in any order, 1.0 among them; ``settings.scales`` if not given.
 

@@ -1,7 +1,7 @@
 """HRNetV2: four branches at strides 4 to 32 that exchange features over and over.
 
 Keys are those of the published ImageNet files (``hrnetv2_w48_imagenet_pretrained.pth``, timm's ``hrnet_w*``). The
-published classifier upsamples by nearest neighbour where branches meet, the published segmentation model bilinearly;
+published classifier upsamples by nearest neighbor where branches meet, the published segmentation model bilinearly;
 the weights are the same, so the way is a setting.
 
 References
@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from segdata.models import checkpointing
+from segdata.models import activation_checkpointing as checkpointing
 from segdata.models.backbone import Backbone
 from segdata.models.layers import ConvBNReLU, resize
 from segdata.models.resnet import Bottleneck
@@ -177,7 +177,7 @@ class HRNet(Backbone):
         Parameters
         ----------
         images : Tensor, shape (N, 3, H, W)
-            Normalised with ImageNet's mean and standard deviation.
+            Normalized with ImageNet's mean and standard deviation.
 
         Returns
         -------

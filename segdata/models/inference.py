@@ -31,7 +31,7 @@ def predict(
         In evaluation mode. A `HierarchicalSegmenter` fuses the scales by its attention; the maps of any other model
         are averaged over them.
     images : Tensor, shape (N, 3, H, W)
-        Normalised with ImageNet's mean and standard deviation.
+        Normalized with ImageNet's mean and standard deviation.
     scales : sequence of float
         Factors by which the images are resized; for a `HierarchicalSegmenter` 1.0 is among them.
     flip : bool

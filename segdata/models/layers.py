@@ -1,4 +1,4 @@
-"""Small parts that all models share: convolution with norm, resizing, initialisation."""
+"""Small parts that all models share: convolution with norm, resizing, initialization."""
 
 from collections.abc import Sequence
 
@@ -32,14 +32,14 @@ def separable_conv(in_channels: int, out_channels: int, *, dilation: int = 1) ->
 
 
 class Classifier(nn.Conv2d):
-    """The last 1x1 convolution of a head; `initialise` draws it from N(0, 0.01) as MMSegmentation does."""
+    """The last 1x1 convolution of a head; `initialize` draws it from N(0, 0.01) as MMSegmentation does."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 1)
 
 
-def initialise(module: nn.Module) -> None:
-    """Initialise all convolutions and norms below `module` in place.
+def initialize(module: nn.Module) -> None:
+    """Initialize all convolutions and norms below `module` in place.
 
     Convolutions: Kaiming normal on the fan out, biases 0 (He et al., 2015). Classifiers: N(0, 0.01).
     Batch norm: weight 1, bias 0. Draws from torch's global generator, as torch's own layers do.
@@ -63,7 +63,7 @@ def resize(maps: Tensor, size: Sequence[int], *, align_corners: bool = False) ->
     size : (int, int)
         Target (height, width).
     align_corners : bool
-        True puts the corner pixels' centres onto each other (official HRNet); False their corners
+        True puts the corner pixels' centers onto each other (official HRNet); False their corners
         (MMSegmentation, NVIDIA).
 
     Returns

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from segdata.errors import SettingsError
-from segdata.models import checkpointing
+from segdata.models import activation_checkpointing as checkpointing
 from segdata.models.backbone import Backbone
 
 DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
@@ -136,7 +136,7 @@ class ResNet(Backbone):
         Parameters
         ----------
         images : Tensor, shape (N, 3, H, W)
-            Normalised with ImageNet's mean and standard deviation.
+            Normalized with ImageNet's mean and standard deviation.
 
         Returns
         -------

@@ -53,7 +53,7 @@ class Segmenter(nn.Module):
         Parameters
         ----------
         images : Tensor, shape (N, 3, H, W)
-            Normalised with ImageNet's mean and standard deviation.
+            Normalized with ImageNet's mean and standard deviation.
 
         Returns
         -------

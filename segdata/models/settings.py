@@ -22,7 +22,7 @@ class ModelSettings:
     output_stride: int | None = None
     """8, 16 or 32: the stride of a ResNet's last stage."""
     weights: str | None = None
-    """Of the backbone: a path or ``hf:OWNER/REPO/FILE``; none leaves it initialised at random."""
+    """Of the backbone: a path or ``hf:OWNER/REPO/FILE``; none leaves it initialized at random."""
     aux_stages: tuple[int, ...] = ()
     """Stages of the backbone, counted from 1, that get an auxiliary head at their own stride."""
     aux_channels: int = 256

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segdata.sampling.index import ClassIndex, IndexHead, join_names, make_index
-from segdata.sampling.mapped_npz import Array
+from segdata.codecs.mapped_npz import Array
+from segdata.sampling.class_index import ClassIndex, IndexHead, join_names, make_index
 from segdata.sampling.scan import TileEntries
 from segdata.sampling.scan_kernels import NUM_POINTS
 
@@ -44,8 +44,8 @@ class IndexedImage:
 
     Attributes
     ----------
-    label, picture : str
-        Paths below the root; the picture's is empty where there is none.
+    label, image : str
+        Paths below the root; the image's is empty where there is none.
     label_state : FileState
         Of the label's file.
     entries : TileEntries
@@ -59,7 +59,7 @@ class IndexedImage:
     """
 
     label: str
-    picture: str
+    image: str
     label_state: FileState
     entries: TileEntries
     confidence: str = ""
@@ -89,7 +89,7 @@ def merge_images(
     classes = _joined([entries.classes for entries in all_entries], (0,), np.uint8)
     by_class = np.argsort(classes, kind="stable")
     label_names, label_ends = join_names([image.label for image in images])
-    picture_names, picture_ends = join_names([image.picture for image in images])
+    image_names, image_ends = join_names([image.image for image in images])
     confidence_names, confidence_ends = join_names([image.confidence for image in images])
     numbers = [np.full(entries.classes.size, at, np.uint32) for at, entries in enumerate(all_entries)]
     arrays: dict[str, Array] = {
@@ -98,8 +98,8 @@ def merge_images(
         "image_ignored": np.array([entries.ignored for entries in all_entries], np.int64),
         "label_names": label_names,
         "label_ends": label_ends,
-        "picture_names": picture_names,
-        "picture_ends": picture_ends,
+        "image_names": image_names,
+        "image_ends": image_ends,
         "confidence_names": confidence_names,
         "confidence_ends": confidence_ends,
         **_states("label", [image.label_state for image in images]),

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdata.errors import SettingsError
-from segdata.sampling import keys
-from segdata.sampling.kernels import rank_slots
+from segdata.sampling import seeding as keys
 from segdata.sampling.stream import Draw, Source, Stream, log_changed_shares
+from segdata.sampling.uniforms import rank_slots
 
 STATE_VERSION = 1
 _log = logging.getLogger(__name__)

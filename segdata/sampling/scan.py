@@ -1,4 +1,4 @@
-"""One pass over a label image: how much of each class stands in each tile, and real pixels of it to centre on."""
+"""One pass over a label image: how much of each class stands in each tile, and real pixels of it to center on."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class TileEntries:
         the first row of each 32nd of the tile's height and by what begins below it. A class that fits into one 32nd
         of the tile's height and a quarter of its width has the same point four times.
     centroids : ndarray of uint16, shape (E, 2)
-        Centre of mass, rounded down; it may lie on another class.
+        Center of mass, rounded down; it may lie on another class.
     """
 
     size: tuple[int, int]

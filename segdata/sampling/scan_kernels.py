@@ -1,4 +1,4 @@
-"""Kernels of the scan: what a row of tiles holds, class by class, and the pixels to centre on.
+"""Kernels of the scan: what a row of tiles holds, class by class, and the pixels to center on.
 
 A label is mostly flat, so only what differs from the row above is looked at: a pixel that does moves as many pixels
 from class to class as there are rows left. Rows are compared in wide words, and pixels eight at a time. Words are

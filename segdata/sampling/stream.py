@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from segdata.errors import SettingsError
 from segdata.labels.bundled import bundled_classes
 from segdata.labels.classes import ClassTable
-from segdata.sampling import keys
-from segdata.sampling.index import ClassIndex
-from segdata.sampling.kernels import turns_all
+from segdata.sampling import seeding as keys
+from segdata.sampling.class_index import ClassIndex
 from segdata.sampling.shares import MAX_PERIOD, ShareSchedule, is_changed, share_text
+from segdata.sampling.uniforms import turns_all
 
 Numbers = NDArray[np.int64]
 _log = logging.getLogger(__name__)
@@ -31,19 +31,19 @@ class Draw(NamedTuple):
         Place in the stream, from 0; with the seed it determines all the rest.
     source : int
         Place of the source in the list of sources.
-    image : int
+    image_id : int
         Place of the image in the source's index.
     class_id : int or None
         The class that is to be in the crop, None for a whole-image draw.
-    centre : (int, int) or None
+    center : (int, int) or None
         (row, column) of a pixel of that class, None for a whole-image draw.
     """
 
     position: int
     source: int
-    image: int
+    image_id: int
     class_id: int | None
-    centre: tuple[int, int] | None
+    center: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ class Source:
         go over its images. From 0 to 1.
     class_weights : mapping of str to float
         How often a class is picked relative to the others, by name; 1 where not named, 0 for never.
-    centre : {"pixel", "centroid"}
-        A real pixel of the class, or the centre of mass of the class in the tile, which may lie on another class.
+    center : {"pixel", "centroid"}
+        A real pixel of the class, or the center of mass of the class in the tile, which may lie on another class.
     name : str
         What messages and tables call it, another for each; by default its place, ``source 0``.
     """
@@ -71,7 +71,7 @@ class Source:
     share: float | Fraction = 1.0
     class_uniform: float | Fraction = 0.0
     class_weights: Mapping[str, float] = field(default_factory=dict)
-    centre: Literal["pixel", "centroid"] = "pixel"
+    center: Literal["pixel", "centroid"] = "pixel"
     name: str = ""
 
 
@@ -128,10 +128,10 @@ class DrawArrays:
         """Return the draws one by one."""
         fields = (self.positions, self.sources, self.images, self.classes, self.rows, self.columns)
         return [
-            Draw(position, source, image, None, None)
+            Draw(position, source, image_id, None, None)
             if class_id < 0
-            else Draw(position, source, image, class_id, (row, column))
-            for position, source, image, class_id, row, column in zip(*(f.tolist() for f in fields), strict=True)
+            else Draw(position, source, image_id, class_id, (row, column))
+            for position, source, image_id, class_id, row, column in zip(*(f.tolist() for f in fields), strict=True)
         ]
 
 
@@ -218,7 +218,7 @@ class Stream:
                 "share": str(share),
                 "class_uniform": str(part.class_uniform),
                 "class_weights": dict(sorted((name, float(weight)) for name, weight in source.class_weights.items())),
-                "centre": source.centre,
+                "center": source.center,
             }
             for source, share, part in zip(self.sources, self.shares, self._parts, strict=True)
         ]
@@ -230,7 +230,7 @@ class _SourceStream:
 
     def __init__(self, source: Source, place: int, seed: int) -> None:
         self.index = source.index
-        self.centre = source.centre
+        self.center = source.center
         self.weights = _weights_of(source, _called(source, place))
         self.class_ids = np.flatnonzero(self.weights)
         self.modes: ShareSchedule | None = None
@@ -278,7 +278,7 @@ class _SourceStream:
         """Return (image, class, row, column, entry) of each class-uniform draw.
 
         The class goes by its share; its tiles come without repeat until all were drawn; each turn over the tiles
-        centres on another of the points stored for the tile.
+        centers on another of the points stored for the tile.
         """
         if self.classes is None or not numbers.size:
             return np.empty((5, numbers.size), np.int64)
@@ -286,7 +286,7 @@ class _SourceStream:
         class_ids = self.class_ids[chosen]
         tiles, turns = turns_all(numbers, class_ids, self.index.tiles_per_class, self.tile_key)
         entries = self.index.arrays["class_starts"][class_ids] + tiles
-        if self.centre == "centroid":
+        if self.center == "centroid":
             rows, columns = self.index.arrays["entry_centroids"][entries].T
         else:
             points = self.index.arrays["entry_points"]
@@ -358,8 +358,8 @@ def _refuse_bad_source(source: Source, where: str) -> None:
         raise SettingsError(f"{where}: share {source.share} is not above 0 and up to 1. Leave out unused sources.")
     if not 0 <= source.class_uniform <= 1:
         raise SettingsError(f"{where}: class_uniform {source.class_uniform} is not a fraction from 0 to 1.")
-    if source.centre not in ("pixel", "centroid"):
-        raise SettingsError(f"{where}: centre {source.centre!r} is unknown. Use pixel or centroid.")
+    if source.center not in ("pixel", "centroid"):
+        raise SettingsError(f"{where}: center {source.center!r} is unknown. Use pixel or centroid.")
     if source.index.num_images == 0:
         raise SettingsError(f"{where}: its index holds no image. Leave it out, or index a folder that has labels.")
     if source.class_uniform > 0 and not _weights_of(source, where).any():

@@ -4,25 +4,25 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segdata.training.checkpoint import load_model
+    from segdata.losses.build import build_criterion
+    from segdata.losses.cpp import CPPLoss
+    from segdata.losses.criterion import LossReport, SegmentationCriterion, Targets
+    from segdata.losses.cross_entropy import CrossEntropyLoss
+    from segdata.losses.ohem import OHEMCrossEntropyLoss
+    from segdata.losses.rmi import RMILoss
+    from segdata.models.checkpoint import load_model
     from segdata.training.loop import train
-    from segdata.training.losses.build import build_criterion
-    from segdata.training.losses.combine import LossReport, SegmentationCriterion, Targets
-    from segdata.training.losses.cpp import CPPLoss
-    from segdata.training.losses.cross_entropy import CrossEntropyLoss
-    from segdata.training.losses.ohem import OHEMCrossEntropyLoss
-    from segdata.training.losses.rmi import RMILoss
 
 _HOMES = {
-    "CPPLoss": "segdata.training.losses.cpp",
-    "CrossEntropyLoss": "segdata.training.losses.cross_entropy",
-    "LossReport": "segdata.training.losses.combine",
-    "OHEMCrossEntropyLoss": "segdata.training.losses.ohem",
-    "RMILoss": "segdata.training.losses.rmi",
-    "SegmentationCriterion": "segdata.training.losses.combine",
-    "Targets": "segdata.training.losses.combine",
-    "build_criterion": "segdata.training.losses.build",
-    "load_model": "segdata.training.checkpoint",
+    "CPPLoss": "segdata.losses.cpp",
+    "CrossEntropyLoss": "segdata.losses.cross_entropy",
+    "LossReport": "segdata.losses.criterion",
+    "OHEMCrossEntropyLoss": "segdata.losses.ohem",
+    "RMILoss": "segdata.losses.rmi",
+    "SegmentationCriterion": "segdata.losses.criterion",
+    "Targets": "segdata.losses.criterion",
+    "build_criterion": "segdata.losses.build",
+    "load_model": "segdata.models.checkpoint",
     "train": "segdata.training.loop",
 }
 

@@ -21,18 +21,18 @@ class GatheredBatchNorm2d(nn.BatchNorm2d):
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return the normalised batch, shape (N, C, H, W)."""
+        """Return the normalized batch, shape (N, C, H, W)."""
         if not (self.training and distributed.is_initialized() and distributed.get_world_size() > 1):
             return super().forward(input)
         values = input.to(torch.promote_types(input.dtype, torch.float32))
         mean = _mean_of_ranks(values.mean((0, 2, 3)))
-        centred = values - mean[:, None, None]
-        variance = _mean_of_ranks(centred.square().mean((0, 2, 3)))
+        centered = values - mean[:, None, None]
+        variance = _mean_of_ranks(centered.square().mean((0, 2, 3)))
         self._track(mean.detach(), variance.detach(), values.numel() // values.shape[1] * distributed.get_world_size())
-        normalised = centred * torch.rsqrt(variance + self.eps)[:, None, None]
+        normalized = centered * torch.rsqrt(variance + self.eps)[:, None, None]
         if self.affine:
-            normalised = normalised * self.weight[:, None, None] + self.bias[:, None, None]
-        return normalised.to(input.dtype)
+            normalized = normalized * self.weight[:, None, None] + self.bias[:, None, None]
+        return normalized.to(input.dtype)
 
     def _track(self, mean: Tensor, variance: Tensor, num_values: int) -> None:
         """Move the running statistics towards those of the batch, the variance freed of its bias."""
@@ -45,7 +45,7 @@ class GatheredBatchNorm2d(nn.BatchNorm2d):
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), share)
 
 
-def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
+def synchronized(model: nn.Module, device: torch.device) -> nn.Module:
     """Return the model with every batch norm over the batch of all ranks; parameters, buffers and keys stay.
 
     Parameters
@@ -58,7 +58,7 @@ def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
     Raises
     ------
     SettingsError
-        If a layer is a batch norm of another kind, which may do more than normalise.
+        If a layer is a batch norm of another kind, which may do more than normalize.
     """
     for name, layer in model.named_modules():
         if isinstance(layer, nn.BatchNorm2d) and type(layer) not in (nn.BatchNorm2d, GatheredBatchNorm2d):

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import torch
 
-from segdata.sampling.keys import named_key
+from segdata.sampling.seeding import named_key
 
-# What a seed of torch is for: beside the first integers of `segdata.sampling.keys`.
+# What a seed of torch is for: beside the first integers of `segdata.sampling.seeding`.
 WEIGHTS, DROPOUT = 101, 102
 
 

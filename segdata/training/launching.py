@@ -8,11 +8,11 @@ from pathlib import Path
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+from segdata.batch.signals import INTERRUPTED, STOPPED
+from segdata.config.recipe import Recipe
+from segdata.distributed.process_group import launch
 from segdata.errors import SegdataError
 from segdata.training.loop import TrainResult, train
-from segdata.training.processes import launch
-from segdata.training.recipe import Recipe
-from segdata.training.signals import INTERRUPTED, STOPPED
 
 _SECONDS_TO_ASK = 3.0
 

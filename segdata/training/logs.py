@@ -30,7 +30,7 @@ class Diary:
     num_steps : int
         Of the whole run.
     tensorboard : bool
-        Write curves and pictures too, if TensorBoard is installed.
+        Write curves and images too, if TensorBoard is installed.
     progress : bool
         Show the bar.
     """
@@ -62,8 +62,8 @@ class Diary:
             self._writer.close()
 
     @property
-    def takes_pictures(self) -> bool:
-        """Whether pictures are kept."""
+    def takes_images(self) -> bool:
+        """Whether images are kept."""
         return self._writer is not None
 
     def step(self) -> None:
@@ -103,8 +103,8 @@ class Diary:
             for name, value in _numbers(values):
                 self._writer.add_scalar(f"{kind}/{name}", value, step)
 
-    def picture(self, name: str, step: int, pixels: NDArray[np.uint8]) -> None:
-        """Keep a picture, uint8 of shape (H, W, 3)."""
+    def image(self, name: str, step: int, pixels: NDArray[np.uint8]) -> None:
+        """Keep an image, uint8 of shape (H, W, 3)."""
         if self._writer is not None:
             self._writer.add_image(name, pixels, step, dataformats="HWC")
 

@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segdata.batch.signals import STOPPED, StopRequest, noting_signals
+from segdata.config.recipe import Recipe, difference, dump_recipe
+from segdata.data.loader import Batch
+from segdata.data.samples import find_samples
+from segdata.distributed.process_group import World, joined, was_restarted
 from segdata.errors import LabelError, SegdataError, SettingsError, StoreError
 from segdata.files import explain_os_error, only_run_in, write_atomic
-from segdata.training.checkpoint import CheckpointFolder, read_checkpoint, recipe_of, refuse_other_recipe
-from segdata.training.data import Batch
+from segdata.inference.evaluate import evaluate
+from segdata.metrics.scores import Scores
+from segdata.models.checkpoint import CheckpointFolder, read_checkpoint, recipe_of, refuse_other_recipe
 from segdata.training.determinism import arithmetic, limited_threads
-from segdata.training.evaluation import evaluate
-from segdata.training.optimisation import learning_rate, set_learning_rate
-from segdata.training.processes import World, joined, was_restarted
-from segdata.training.recipe import Recipe, difference, dump_recipe
+from segdata.training.optimizer import learning_rate, set_learning_rate
 from segdata.training.reporting import Reporter
-from segdata.training.run import Run
-from segdata.training.samples import find_samples
-from segdata.training.scores import Scores
-from segdata.training.signals import STOPPED, StopRequest, noting_signals
+from segdata.training.setup import Run
 from segdata.training.step import StepReport
 
 RECIPE = "recipe.yaml"
@@ -64,7 +64,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, progress: bo
     Parameters
     ----------
     recipe : Recipe
-        From `segdata.training.recipe.load_recipe`.
+        From `segdata.config.recipe.load_recipe`.
     out : str or Path
         Folder of the run: recipe, checkpoints, metrics.
     resume : bool
@@ -145,8 +145,8 @@ class _Loop:
 
     def _step(self, batch: Batch, shares: list[float]) -> None:
         run, progress = self.run, self.progress
-        rate = learning_rate(progress.step, run.num_steps, self.recipe.optimiser.lr, self.recipe.schedule)
-        set_learning_rate(run.stepper.optimiser, rate)
+        rate = learning_rate(progress.step, run.num_steps, self.recipe.optimizer.lr, self.recipe.schedule)
+        set_learning_rate(run.stepper.optimizer, rate)
         report = run.stepper.run(batch, shares)
         self.reporter.step(report)
         run.count_step()
@@ -167,21 +167,21 @@ class _Loop:
         progress.skipped_in_row += 1
         names = sorted(name for of_rank in self.world.gather(batch.names) for name in of_rank)
         self.reporter.fault("not_finite", progress.step, names)
-        if progress.skipped_in_row > self.recipe.optimiser.non_finite_limit:
+        if progress.skipped_in_row > self.recipe.optimizer.non_finite_limit:
             last = f"The last checkpoint is {self.saved}." if self.saved else "There is no checkpoint yet."
             raise SegdataError(
                 f"step {progress.step}: loss or gradient is not finite, {progress.skipped_in_row} steps in a row, here "
-                f"with {', '.join(names)}. Look at these images and labels, or lower optimiser.lr. {last}"
+                f"with {', '.join(names)}. Look at these images and labels, or lower optimizer.lr. {last}"
             )
 
     def _between(self, batch: Batch, report: StepReport, rate: float) -> None:
-        """Do what is due after a step: log, picture, evaluation, checkpoint."""
+        """Do what is due after a step: log, image, evaluation, checkpoint."""
         settings, step = self.recipe.run, self.progress.step
         last = step == self.run.num_steps
         if step % settings.log_every == 0 or last:
             self.reporter.log(report, rate)
-        if settings.pictures_every is not None and step % settings.pictures_every == 0:
-            self.reporter.picture(batch)
+        if settings.images_every is not None and step % settings.images_every == 0:
+            self.reporter.image(batch)
         due = last or (settings.evaluate_every is not None and step % settings.evaluate_every == 0)
         evaluated = due and bool(self.validation)
         best = evaluated and self._evaluate()
@@ -191,7 +191,7 @@ class _Loop:
     def _evaluate(self) -> bool:
         """Evaluate the model, and its moving average if there is one; say whether one of them is the best so far."""
         run, progress = self.run, self.progress
-        if not run.synchronised:
+        if not run.synchronized:
             self.world.from_first(list(run.model.buffers()))
         weights = {"model": run.model} | ({} if run.average is None else {"average": run.average.model})
         best = False

@@ -1,4 +1,4 @@
-"""What a run tells of itself: the figures of a step, of an evaluation, of a fault, and pictures."""
+"""What a run tells of itself: the figures of a step, of an evaluation, of a fault, and images."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segdata.data.loader import Batch, prepare_images
 from segdata.labels.classes import IGNORE_ID
+from segdata.metrics.scores import Scores
 from segdata.models.layers import resize
-from segdata.training.data import Batch, prepare_images
 from segdata.training.logs import Diary
-from segdata.training.run import Run
-from segdata.training.scores import Scores
+from segdata.training.setup import Run
 from segdata.training.speed import Stopwatch, peak_flops, peak_memory
 from segdata.training.step import StepReport
 
@@ -126,22 +126,22 @@ class Reporter:
         self.targets.clear()
 
     @torch.no_grad()
-    def picture(self, batch: Batch) -> None:
+    def image(self, batch: Batch) -> None:
         """Keep a crop beside its label and what the model makes of it."""
-        if self._diary is None or not self._diary.takes_pictures:
+        if self._diary is None or not self._diary.takes_images:
             return
         one = next(batch.parts(1))
         model = self.run.model.eval()
         images = prepare_images(one, self.world.device, self.recipe.augmentation)
         predicted = resize(model(images).logits, images.shape[-2:]).argmax(1)[0]
         panels = [one.images[0].permute(1, 2, 0).numpy(), self._painted(one.class_ids[0]), self._painted(predicted)]
-        self._diary.picture("image, label, prediction", self.progress.step, np.concatenate(panels, axis=1))
+        self._diary.image("image, label, prediction", self.progress.step, np.concatenate(panels, axis=1))
 
     def _painted(self, class_ids: Tensor) -> NDArray[np.uint8]:
-        colours = np.zeros((256, 3), np.uint8)
-        colours[: self.recipe.table.num_classes] = self.recipe.table.train_colours
-        colours[IGNORE_ID] = 0
-        painted: NDArray[np.uint8] = colours[class_ids.cpu().numpy()]
+        colors = np.zeros((256, 3), np.uint8)
+        colors[: self.recipe.table.num_classes] = self.recipe.table.train_colors
+        colors[IGNORE_ID] = 0
+        painted: NDArray[np.uint8] = colors[class_ids.cpu().numpy()]
         return painted
 
 

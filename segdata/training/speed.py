@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from segdata.losses.criterion import SegmentationCriterion
 from segdata.models.output import ModelOutput
-from segdata.training.losses.combine import SegmentationCriterion
 
 Item = TypeVar("Item")
 

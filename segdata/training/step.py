@@ -1,4 +1,4 @@
-"""One step of the optimiser: forward and backward passes over a batch, agreed on by all ranks."""
+"""One step of the optimizer: forward and backward passes over a batch, agreed on by all ranks."""
 
 import math
 from collections import Counter
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from segdata.config.recipe import Recipe
 from segdata.cpp.tensors import cpp_counts
+from segdata.data.loader import Batch, prepare_images
+from segdata.distributed.process_group import World
 from segdata.labels.classes import IGNORE_ID
-from segdata.training.data import Batch, prepare_images
+from segdata.losses.criterion import LossReport, SegmentationCriterion, Targets
 from segdata.training.determinism import DROPOUT, name_randomness
-from segdata.training.losses.combine import LossReport, SegmentationCriterion, Targets
-from segdata.training.optimisation import copy_all
-from segdata.training.processes import World
-from segdata.training.recipe import Recipe
+from segdata.training.optimizer import copy_all
 
 
 class StepReport(NamedTuple):
@@ -52,7 +52,7 @@ class Stepper:
         The bare model on its device.
     criterion : SegmentationCriterion
         On the same device.
-    optimiser : torch.optim.Optimizer
+    optimizer : torch.optim.Optimizer
         Over the parameters of the bare model.
     recipe : Recipe
     world : World
@@ -67,11 +67,11 @@ class Stepper:
         self,
         model: nn.Module,
         criterion: SegmentationCriterion,
-        optimiser: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer,
         recipe: Recipe,
         world: World,
     ) -> None:
-        self.model, self.criterion, self.optimiser, self.recipe, self.world = model, criterion, optimiser, recipe, world
+        self.model, self.criterion, self.optimizer, self.recipe, self.world = model, criterion, optimizer, recipe, world
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=recipe.run.precision == "float16")
         self.dtype = getattr(torch, recipe.run.precision)
         self.images_per_pass, _ = recipe.schedule.per_rank(world.num_ranks)
@@ -127,20 +127,20 @@ class Stepper:
 
     def _finish(self, loss: Tensor) -> tuple[float, bool]:
         """Move the weights if all ranks found loss and gradient finite; else put back what the passes moved."""
-        self.scaler.unscale_(self.optimiser)
+        self.scaler.unscale_(self.optimizer)
         gradients = [each.grad for each in self.parameters if each.grad is not None]
         norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
         here, length = torch.stack([loss.float(), norm.float()]).tolist()  # the one wait for the device in a step
         finite = self.world.largest(float(not (math.isfinite(here) and math.isfinite(length))))[0] == 0
         if finite:
-            clip = self.recipe.optimiser.clip_norm
+            clip = self.recipe.optimizer.clip_norm
             if clip is not None and length > clip:
                 torch._foreach_mul_(gradients, clip / length)
-            self.scaler.step(self.optimiser)
+            self.scaler.step(self.optimizer)
         else:
             copy_all(self.buffers, self._before)
         self.scaler.update()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         return length, finite
 
 

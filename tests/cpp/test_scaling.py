@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segdata import LabelMapping
+from segdata.codecs.png import read_label
 from segdata.cpp.pooling import cpp_counts, cpp_pool
 from segdata.cpp.scaling import ScaledGrid, axis_overlaps, scaled_counts, scaled_pool
 from segdata.errors import LabelError, SettingsError
-from segdata.labels.png import read_label
 from segdata.labels.remap import remap_labels
 
 NUM_CLASSES = 3

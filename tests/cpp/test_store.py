@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from segdata.cpp.npz import write_npz
+from segdata.codecs.npz import write_npz
 from segdata.cpp.pooling import cpp_counts
 from segdata.cpp.store import OtherVersionError, check_cpp, decode_cpp, encode_cpp, load_cpp, read_meta
 from segdata.cpp.targets import pool_targets

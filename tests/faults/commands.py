@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from segdata.labels.png import encode_label
+from segdata.codecs.png import encode_label
 
 REPOSITORY = Path(__file__).parents[2]
 NUM_IDS = 11  # ids 0 to 10 are classes of all the tables in use here

@@ -46,7 +46,7 @@ BAD_LABELS: dict[str, tuple[Callable[[], bytes], str]] = {
     "text": (lambda: b"not found\n", "is no PNG file (it begins with"),
     "bomb": (bomb, "100000 x 100000 pixels"),
     "RGB": (lambda: png(Image.new("RGB", (8, 8))), "is a 8-bit RGB image. Expected one id per pixel"),
-    "16 bit": (lambda: png(Image.new("I;16", (8, 8))), "is a 16-bit grey image. Expected one id per pixel"),
+    "16 bit": (lambda: png(Image.new("I;16", (8, 8))), "is a 16-bit gray image. Expected one id per pixel"),
     "unknown id": (unknown_id, "id 200 is"),
 }
 

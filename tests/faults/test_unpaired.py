@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from commands import MAPILLARY, PRECOMPUTE, Segdata, make_labels
 
-from segdata.labels.png import encode_label
+from segdata.codecs.png import encode_label
 
 
 def test_convert_mapillary_does_the_labels_without_images_and_tells_of_both(

@@ -15,7 +15,7 @@ from PIL import Image
 from toy_model import write_toy_checkpoint
 
 from segdata.commands import group
-from segdata.scenes import write_cityscapes, write_vistas
+from segdata.synthetic import write_cityscapes, write_vistas
 
 GOLDEN = Path(__file__).parent / "outputs.json"
 

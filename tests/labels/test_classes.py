@@ -11,7 +11,7 @@ from segdata.errors import MappingError
 from segdata.labels.bundled import bundled_classes, bundled_folder
 from segdata.labels.classes import IGNORE_ID, ClassTable, LabelClass
 
-ROAD = "- {id: 7, name: road, train: 0, colour: [128, 64, 128]}"
+ROAD = "- {id: 7, name: road, train: 0, color: [128, 64, 128]}"
 
 
 def table_of(folder: Path, text: str) -> ClassTable:
@@ -43,13 +43,13 @@ def test_bundled_tables_have_one_line_for_each_class() -> None:
 def test_vistas_tables_are_the_data_set_s_own(real_data: Path, version: str) -> None:
     labels = json.loads((real_data / "vistas" / f"config_{version}.json").read_text())["labels"]
     table = ClassTable.load(f"vistas-{version}")
-    rows = [(row.id, row.name, row.readable, list(row.colour), row.train_id != IGNORE_ID) for row in table.classes]
+    rows = [(row.id, row.name, row.readable, list(row.color), row.train_id != IGNORE_ID) for row in table.classes]
     assert rows == [(i, la["name"], la["readable"], la["color"], la["evaluate"]) for i, la in enumerate(labels)]
 
 
 def test_cityscapes_table_is_the_data_set_s_own(real_data: Path) -> None:
     labels = json.loads((real_data / "cityscapes_labels.json").read_text())["labels"]
-    rows = [(row.id, row.name, row.train_id, list(row.colour)) for row in ClassTable.load("cityscapes").classes]
+    rows = [(row.id, row.name, row.train_id, list(row.color)) for row in ClassTable.load("cityscapes").classes]
     assert rows == [(la["id"], la["name"], la["trainId"] % 256, la["color"]) for la in labels]
 
 
@@ -57,8 +57,8 @@ def test_cityscapes_training_classes() -> None:
     table = ClassTable.load("cityscapes")
     assert table.train_names[:3] == ("road", "sidewalk", "building")
     assert table.train_names[16:] == ("train", "motorcycle", "bicycle")
-    assert table.train_colours.dtype == np.uint8
-    assert table.train_colours[[0, 18]].tolist() == [[128, 64, 128], [119, 11, 32]]
+    assert table.train_colors.dtype == np.uint8
+    assert table.train_colors[[0, 18]].tolist() == [[128, 64, 128], [119, 11, 32]]
 
 
 def test_license_plate_has_an_id_that_no_file_holds() -> None:
@@ -95,9 +95,9 @@ def test_unknown_bundled_name() -> None:
 
 def test_digest_is_of_what_ids_mean(tmp_path: Path) -> None:
     table = table_of(tmp_path, f"classes:\n  {ROAD}")
-    recoloured = table_of(tmp_path, f"classes:\n  {ROAD.replace('128', '9')}")
+    recolored = table_of(tmp_path, f"classes:\n  {ROAD.replace('128', '9')}")
     renumbered = table_of(tmp_path, f"classes:\n  {ROAD.replace('7', '8')}")
-    assert table.digest == recoloured.digest != renumbered.digest
+    assert table.digest == recolored.digest != renumbered.digest
     assert len(table.digest) == 32
 
 
@@ -114,13 +114,13 @@ def test_table_survives_pickling() -> None:
         ("klasses: []", "my.yaml: key 'klasses' is not known. Did you mean 'classes'"),
         ("classes: []", "my.yaml: has no list 'classes'"),
         ("classes: [road]", "my.yaml, row 1: is no class"),
-        ("classes:\n  " + ROAD.replace("colour", "color"), "my.yaml, row 1: key 'color' .* Did you mean 'colour'"),
+        ("classes:\n  " + ROAD.replace("color", "colour"), "my.yaml, row 1: key 'colour' .* Did you mean 'color'"),
         ("classes:\n  " + ROAD.replace("7", "256"), "my.yaml, row 1, id: 256 is no whole number from -128 to 255"),
         ("classes:\n  " + ROAD.replace("7", "yes"), "row 1, id: True is no whole number"),
         ("classes:\n  " + ROAD.replace("name: road", "name: on"), "row 1, name: True is no name"),
         ("classes:\n  " + ROAD.replace("name: road", 'name: "a\\nb"'), r"row 1, name: 'a\\nb' is no name"),
-        ("classes:\n  " + ROAD.replace(", 128]", "]"), "row 1, colour: .* is no colour"),
-        ("classes:\n  " + ROAD.replace("[128", "[300"), "row 1, colour: 300 is no whole number from 0 to 255"),
+        ("classes:\n  " + ROAD.replace(", 128]", "]"), "row 1, color: .* is no color"),
+        ("classes:\n  " + ROAD.replace("[128", "[300"), "row 1, color: 300 is no whole number from 0 to 255"),
         (f"classes:\n  {ROAD}\n  {ROAD}", "my.yaml: 'my': id 7 is given to 'road' and to 'road'"),
         (
             "classes:\n  " + ROAD.replace("train: 0", "train: 1"),

@@ -42,9 +42,9 @@ TABLE_4_IDS = {
 CLASSES = """
 void: nothing
 classes:
-  - {id: 0, name: road, train: 0, colour: [0, 0, 0]}
-  - {id: 1, name: side walk, train: 1, colour: [0, 0, 0]}
-  - {id: 9, name: nothing, colour: [0, 0, 0]}
+  - {id: 0, name: road, train: 0, color: [0, 0, 0]}
+  - {id: 1, name: side walk, train: 1, color: [0, 0, 0]}
+  - {id: 9, name: nothing, color: [0, 0, 0]}
 """
 HEAD = "source: abc.yaml\ntarget: abc.yaml\n"
 
@@ -90,7 +90,7 @@ def test_core_for_v2_by_hand() -> None:
     assert (lookup == 255).sum() == 62
 
 
-def test_extended_adds_the_sixteen_judgement_calls() -> None:
+def test_extended_adds_the_sixteen_judgment_calls() -> None:
     core = LabelMapping.load("vistas-v2.0-to-cityscapes").lookup()
     extended = LabelMapping.load("vistas-v2.0-to-cityscapes-extended").lookup()
     changed = np.flatnonzero(core != extended)
@@ -129,8 +129,8 @@ def test_a_training_id_of_255_is_not_an_ignored_label_id(folder: Path) -> None:
 
 
 def test_unknown_encoding() -> None:
-    with pytest.raises(MappingError, match=r"encoding 'colours' is not known. Use trainIds or labelIds"):
-        LabelMapping.load(TABLE_4).lookup("colours")  # type: ignore[arg-type]
+    with pytest.raises(MappingError, match=r"encoding 'colors' is not known. Use trainIds or labelIds"):
+        LabelMapping.load(TABLE_4).lookup("colors")  # type: ignore[arg-type]
 
 
 def test_label_ids_need_a_void_class(folder: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from miniature import write_image, write_label
 
+from segdata.data.samples import read_class_ids
 from segdata.errors import LayoutError
 from segdata.labels.classes import ClassTable
 from segdata.layouts import camvid
-from segdata.layouts.samples import read_class_ids
 
 
 def test_images_and_labels_are_paired_by_name(tmp_path: Path) -> None:

@@ -105,9 +105,9 @@ def test_label_tree_itself_as_root_finds_the_images_beside_it(tmp_path: Path) ->
 
 
 def test_auto_labels_with_confidence(tmp_path: Path) -> None:
-    auto = "autolabelled/train_extra/ostfeld/a_leftImg8bit"
+    auto = "autolabeled/train_extra/ostfeld/a_leftImg8bit"
     root = _touch(tmp_path, f"{auto}.png", f"{auto}_prob.png", _image("a", split="train_extra", city="ostfeld"))
-    labels, encoding = open_labels(root / "autolabelled")
+    labels, encoding = open_labels(root / "autolabeled")
     assert encoding == "labelIds"
     [item] = labels
     assert (item.key, item.split) == ("a", "train_extra")
@@ -126,7 +126,7 @@ def test_nothing_found_says_what_was_looked_for(tmp_path: Path) -> None:
         cityscapes.find(tmp_path)
 
 
-def test_flat_folder_of_cityscapes_files_leaves_colours_out(tmp_path: Path) -> None:
+def test_flat_folder_of_cityscapes_files_leaves_colors_out(tmp_path: Path) -> None:
     root = _touch(tmp_path, "a_gtFine_labelIds.png", "a_gtFine_color.png", "a_gtFine_instanceIds.png")
     labels, encoding = open_labels(root)
     assert ([str(item.relative) for item in labels], encoding) == (["a_gtFine_labelIds.png"], "labelIds")

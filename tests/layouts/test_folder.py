@@ -19,7 +19,7 @@ def _relative(root: Path) -> list[str]:
 
 
 def test_finds_every_png_below_in_the_order_of_paths(tmp_path: Path) -> None:
-    _touch(tmp_path, "b/2.png", "b/1.PNG", "a/c/3.png", "top.png", "a/notes.txt", "a/picture.jpg")
+    _touch(tmp_path, "b/2.png", "b/1.PNG", "a/c/3.png", "top.png", "a/notes.txt", "a/image.jpg")
     assert _relative(tmp_path) == ["a/c/3.png", "b/1.PNG", "b/2.png", "top.png"]
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from miniature import write_image, write_label, write_text
 
+from segdata.data.samples import read_class_ids
 from segdata.errors import LayoutError
 from segdata.labels.classes import ClassTable
 from segdata.layouts import nyuv2
-from segdata.layouts.samples import read_class_ids
 
 
 def test_lists_name_the_keys_of_a_split(tmp_path: Path) -> None:

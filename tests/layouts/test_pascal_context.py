@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from miniature import write_label, write_text
 
+from segdata.data.samples import read_class_ids
 from segdata.errors import LayoutError
 from segdata.labels.classes import ClassTable
 from segdata.layouts import pascal_context
-from segdata.layouts.samples import read_class_ids
 
 LISTS = "ImageSets/SegmentationContext"
 

@@ -32,7 +32,7 @@ def config_of(version: str) -> dict[str, object]:
     """Return a config.json as the data set would write it."""
     rows = class_table_of(version).classes  # type: ignore[arg-type]
     labels = [
-        {"name": r.name, "readable": r.readable, "color": list(r.colour), "evaluate": r.train_id != IGNORE_ID}
+        {"name": r.name, "readable": r.readable, "color": list(r.color), "evaluate": r.train_id != IGNORE_ID}
         for r in rows
     ]
     return {"labels": labels}
@@ -45,7 +45,7 @@ def write_config(path: Path, config: object) -> Path:
 
 
 def palette_of(version: str) -> bytes:
-    return np.array([row.colour for row in class_table_of(version).classes], np.uint8).tobytes()  # type: ignore[arg-type]
+    return np.array([row.color for row in class_table_of(version).classes], np.uint8).tobytes()  # type: ignore[arg-type]
 
 
 def write_label(path: Path, palette: bytes | None) -> None:

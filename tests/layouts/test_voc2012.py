@@ -7,10 +7,10 @@ import pytest
 from miniature import write_image, write_label, write_text
 from scipy.io import savemat
 
+from segdata.data.samples import read_class_ids
 from segdata.errors import LabelError, LayoutError
 from segdata.labels.classes import ClassTable
 from segdata.layouts import voc2012
-from segdata.layouts.samples import read_class_ids
 
 LISTS = "ImageSets/Segmentation"
 
@@ -96,8 +96,8 @@ def test_a_list_that_names_an_image_twice_is_refused(tmp_path: Path) -> None:
         voc2012.find(root)
 
 
-def test_the_table_has_the_colours_of_the_development_kit() -> None:
+def test_the_table_has_the_colors_of_the_development_kit() -> None:
     table = ClassTable.load("voc2012")
     assert table.num_classes == 21
-    assert table.find("tvmonitor").colour == (0, 64, 128)
-    assert table.find("void").colour == (224, 224, 192)
+    assert table.find("tvmonitor").color == (0, 64, 128)
+    assert table.find("void").color == (224, 224, 192)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from segdata.models import build_backbone, build_model
-from segdata.models.checkpointing import frozen_statistics
+from segdata.models.activation_checkpointing import frozen_statistics
 
 
 def trained(backbone, images):

@@ -87,7 +87,7 @@ def test_dropout_is_the_published_one_or_the_one_named():
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_batch_norm_becomes_synchronised(name):
+def test_batch_norm_becomes_synchronized(name):
     model = tiny(name, aux_stages=(2,))
     norms = sum(isinstance(layer, nn.BatchNorm2d) for layer in model.modules())
     converted = nn.SyncBatchNorm.convert_sync_batchnorm(model)

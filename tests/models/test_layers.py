@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from segdata.models.layers import Classifier, initialise, resize
+from segdata.models.layers import Classifier, initialize, resize
 
 
 def test_resize_leaves_a_map_of_the_right_size_alone():
@@ -15,10 +15,10 @@ def test_resize_places_the_corners_as_it_is_told():
     assert resize(maps, (1, 4), align_corners=True).flatten().tolist() == [0.0, 2.0, 4.0, 6.0]
 
 
-def test_initialise_draws_convolutions_by_fan_out_and_classifiers_narrowly():
+def test_initialize_draws_convolutions_by_fan_out_and_classifiers_narrowly():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(64, 128, 3), Classifier(512, 100))
-    initialise(net)
+    initialize(net)
     assert abs(net[0].weight.std().item() - (2 / (128 * 9)) ** 0.5) < 1e-3
     assert abs(net[1].weight.std().item() - 0.01) < 1e-3
     assert net[0].bias.eq(0).all()

@@ -1,4 +1,4 @@
-"""Tiny models overfit eight crops of made scenes, and their CPP losses fall to the entropy of the targets.
+"""Tiny models overfit eight crops of synthetic scenes, and their CPP losses fall to the entropy of the targets.
 
 The cross entropy with a soft target cannot fall below the target's entropy, the floor. The loss is their difference,
 which can reach 0; floor and cross entropy are printed (``pytest -s``).
@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from segdata.labels.classes import ClassTable
+from segdata.losses.build import build_criterion
+from segdata.losses.criterion import Targets
 from segdata.models import build_model, predict
-from segdata.scenes import render_scene
-from segdata.scenes.labels import class_ids
-from segdata.training.losses.build import build_criterion
-from segdata.training.losses.combine import Targets
+from segdata.synthetic import render_scene
+from segdata.synthetic.label_ids import class_ids
 
 CROP = (slice(464, 560), slice(960, 1088))
 """The middle of a scene, 96 rows and 128 columns."""
@@ -21,7 +21,7 @@ CROP = (slice(464, 560), slice(960, 1088))
 
 @pytest.fixture(scope="module")
 def crops():
-    """Return eight normalised crops of full-size scenes and their class ids."""
+    """Return eight normalized crops of full-size scenes and their class ids."""
     train_ids = ClassTable.load("cityscapes").id_to_train_id()
     scenes = [render_scene(seed=7, index=index, size=(1024, 2048)) for index in range(8)]
     images = np.stack([scene.image[CROP] for scene in scenes]).transpose(0, 3, 1, 2).astype(np.float32)
@@ -33,13 +33,13 @@ def crops():
 def overfit(model, images, labels, *, steps, rate):
     """Train a model on all images at once, and return the report of the last step."""
     criterion, targets = build_criterion(), Targets(labels)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     for _ in range(steps):
         report = criterion(model(images), targets)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         report.loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
     return report
 

@@ -21,8 +21,8 @@ class AsTensor(torch.utils.data.Dataset):
     """Gives a draw as five integers."""
 
     def __getitem__(self, draw: Draw) -> torch.Tensor:
-        position, source, image, class_id, centre = draw
-        return torch.tensor([position, source, image, -1 if class_id is None else class_id, *(centre or (-1, -1))])
+        position, source, image, class_id, center = draw
+        return torch.tensor([position, source, image, -1 if class_id is None else class_id, *(center or (-1, -1))])
 
 
 def sources() -> list[Source]:

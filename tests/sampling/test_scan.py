@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segdata.codecs.png import read_label
 from segdata.errors import LabelError, SettingsError
-from segdata.labels.png import read_label
 from segdata.sampling.scan import band_multiple, scan_bands, scan_confidence, scan_label
 
 IDENTITY = np.arange(256, dtype=np.int16)

@@ -12,7 +12,7 @@ from indexes import even_index, made_index
 
 from segdata.errors import SettingsError
 from segdata.labels.classes import ClassTable
-from segdata.sampling.index import ClassIndex, IndexHead
+from segdata.sampling.class_index import ClassIndex, IndexHead
 from segdata.sampling.merge import merge_images
 from segdata.sampling.sampler import MixedClassUniformSampler
 from segdata.sampling.stream import Draw, Source, Stream, log_changed_shares
@@ -35,11 +35,11 @@ def mixture(seed: int = 0) -> Stream:
 
 def test_a_draw_names_source_image_class_and_a_pixel_of_it():
     (draw,) = Stream([Source(made_index([[[2]]]), class_uniform=1.0)]).draws(5, 6).to_draws()
-    assert draw == Draw(position=5, source=0, image=0, class_id=2, centre=(2, draw.centre[1]))
-    assert draw.centre[1] in range(4)
+    assert draw == Draw(position=5, source=0, image_id=0, class_id=2, center=(2, draw.center[1]))
+    assert draw.center[1] in range(4)
 
 
-def test_a_whole_image_draw_has_neither_class_nor_centre():
+def test_a_whole_image_draw_has_neither_class_nor_center():
     (draw,) = Stream([Source(even_index(1))]).draws(0, 1).to_draws()
     assert draw == Draw(0, 0, 0, None, None)
 
@@ -71,7 +71,7 @@ def test_every_tile_of_a_class_comes_once_before_any_comes_twice():
         assert (np.sort(entries) == np.arange(3) + 3 * class_id).all()
 
 
-def test_each_turn_over_a_tile_centres_on_another_point():
+def test_each_turn_over_a_tile_centers_on_another_point():
     draws = Stream([Source(made_index([[[0]]], num_classes=1), class_uniform=1.0)]).draws(0, 8)
     assert sorted(draws.columns[:4].tolist()) == [0, 1, 2, 3]
     assert draws.columns[:4].tolist() == draws.columns[4:].tolist()
@@ -114,7 +114,7 @@ def test_a_class_that_one_source_lacks_comes_from_the_other_by_its_share_alone()
 
 
 def test_a_centroid_is_drawn_where_asked_for():
-    draws = Stream([Source(made_index([[[0], [0]]]), class_uniform=1.0, centre="centroid")]).draws(0, 10)
+    draws = Stream([Source(made_index([[[0], [0]]]), class_uniform=1.0, center="centroid")]).draws(0, 10)
     assert set(draws.columns.tolist()) == {0, 8}
 
 
@@ -133,7 +133,7 @@ EMPTY = merge_images(IndexHead(("a",), "table"), [])
         ([Source(made_index([[[]]]), class_uniform=1.0)], "no class to draw uniformly"),
         ([Source(LACKING, class_weights={"class 9": 1})], "names 'class 9', which is no class"),
         ([Source(LACKING, class_weights={"class 0": -1})], "the weight of 'class 0' is -1"),
-        ([Source(LACKING, centre="middle")], "centre 'middle' is unknown"),
+        ([Source(LACKING, center="middle")], "center 'middle' is unknown"),
     ],
 )
 def test_a_mixture_that_cannot_be_is_refused_in_one_line(sources, message):

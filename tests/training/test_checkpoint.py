@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from segdata.errors import StoreError
-from segdata.training.checkpoint import CheckpointFolder, find_checkpoint, load_model, read_checkpoint, write_checkpoint
+from segdata.models.checkpoint import CheckpointFolder, find_checkpoint, load_model, read_checkpoint, write_checkpoint
 
 
 def state(step: int, length: int = 4) -> dict:

@@ -1,4 +1,4 @@
-"""The losses of a tiny recipe on made scenes, held against a file: a change of numbers is to be meant.
+"""The losses of a tiny recipe on synthetic scenes, held against a file: a change of numbers is to be meant.
 
 To write the file anew, run ``python tests/training/test_golden_losses.py``, and say why in the changelog.
 """
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from segdata.scenes import write_cityscapes
+from segdata.config.recipe import load_recipe
+from segdata.synthetic import write_cityscapes
 from segdata.training.loop import train
-from segdata.training.recipe import load_recipe
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 CHANGES = [
@@ -24,10 +24,10 @@ CHANGES = [
     # as when the file was written: tuning the recipe is no change of the trainer
     "model.head_channels=32",
     "model.coarse_channels=16",
-    "optimiser.name=sgd",
-    "optimiser.lr=0.05",
-    "optimiser.weight_decay=0.0005",
-    "augmentation.colour=photometric",
+    "optimizer.name=sgd",
+    "optimizer.lr=0.05",
+    "optimizer.weight_decay=0.0005",
+    "augmentation.color=photometric",
     "run.channels_last=false",
     "schedule.iterations=5",
     "schedule.warmup_iterations=2",
@@ -38,7 +38,7 @@ CHANGES = [
 
 
 def losses(folder: Path) -> list[dict[str, float]]:
-    """Train SeeThroughNet on made scenes, and return its loss and parts step by step."""
+    """Train SeeThroughNet on synthetic scenes, and return its loss and parts step by step."""
     torch.set_num_threads(1)
     write_cityscapes(folder / "cityscapes", (96, 192), train=4, val=1, train_extra=2, auto_labels=True)
     recipe = load_recipe("tiny-seethroughnet-scenes", [f"data.root={folder}", *CHANGES])

@@ -37,11 +37,11 @@ def test_the_bar_is_on_stderr(tmp_path, capsys):
 
 
 @pytest.mark.optional
-def test_curves_and_pictures_where_tensorboard_is_installed(tmp_path):
+def test_curves_and_images_where_tensorboard_is_installed(tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     with Diary(tmp_path, 0, 9, progress=False) as diary:
         diary.record("train", 1, {"loss": 0.5, "lr": 0.1, "parts": {"main": 0.25}})
-        diary.picture("crop", 1, np.zeros((4, 6, 3), np.uint8))
+        diary.image("crop", 1, np.zeros((4, 6, 3), np.uint8))
     found = events.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert found.Scalars("train/parts/main")[0].value == 0.25
     assert found.Tags()["images"] == ["crop"]

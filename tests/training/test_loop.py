@@ -10,12 +10,12 @@ import pytest
 import torch
 from small_runs import differences, small_recipe
 
+from segdata.data.loader import Batch
+from segdata.distributed.process_group import World
 from segdata.errors import SegdataError, SettingsError
-from segdata.training.checkpoint import load_model, read_checkpoint
-from segdata.training.data import Batch
+from segdata.models.checkpoint import load_model, read_checkpoint
 from segdata.training.loop import train
-from segdata.training.processes import World
-from segdata.training.run import Run
+from segdata.training.setup import Run
 
 EVERY_STEP = "checkpoint_every: 1, keep_last: 100, evaluate_every: 4"
 
@@ -33,7 +33,7 @@ def lines(folder: Path, kind: str = "train") -> list[dict]:
 def straight(tmp_path_factory) -> Path:
     """Return the folder of a run with a checkpoint after every step; an epoch is one and a half steps."""
     folder = tmp_path_factory.mktemp("straight")
-    trained(folder, "optimiser.ema_decay=0.9")
+    trained(folder, "optimizer.ema_decay=0.9")
     return folder
 
 
@@ -43,7 +43,7 @@ def test_an_interrupted_run_ends_in_the_same_bits(straight, tmp_path, step):
     kept = f"checkpoints/step-{step:08d}.pt"
     (tmp_path / "out" / "checkpoints").mkdir(parents=True)
     shutil.copy(straight / "out" / kept, tmp_path / "out" / kept)
-    trained(tmp_path, "optimiser.ema_decay=0.9", resume=True)
+    trained(tmp_path, "optimizer.ema_decay=0.9", resume=True)
     last = "out/checkpoints/step-00000006.pt"
     one, other = read_checkpoint(straight / last), read_checkpoint(tmp_path / last)
     one.pop("recipe"), other.pop("recipe")  # names the folder
@@ -51,7 +51,7 @@ def test_an_interrupted_run_ends_in_the_same_bits(straight, tmp_path, step):
 
 
 def test_adamw_goes_on_in_the_same_bits(tmp_path):
-    settings = ("optimiser.name=adamw", "optimiser.lr=0.002")
+    settings = ("optimizer.name=adamw", "optimizer.lr=0.002")
     trained(tmp_path, *settings)
     (tmp_path / "again" / "checkpoints").mkdir(parents=True)
     kept, last = (f"checkpoints/step-{step:08d}.pt" for step in (2, 6))
@@ -62,7 +62,7 @@ def test_adamw_goes_on_in_the_same_bits(tmp_path):
 
 def test_the_number_of_loaders_does_not_matter(straight, tmp_path):
     shutil.copytree(straight / "city", tmp_path / "city")
-    trained(tmp_path, "optimiser.ema_decay=0.9", "data.workers=2", run="checkpoint_every: 6")
+    trained(tmp_path, "optimizer.ema_decay=0.9", "data.workers=2", run="checkpoint_every: 6")
     assert [line["loss"] for line in lines(tmp_path / "out")] == [line["loss"] for line in lines(straight / "out")]
 
 
@@ -89,7 +89,7 @@ def test_load_model_gives_the_average_in_evaluation_mode(straight):
 
 
 def test_it_learns(tmp_path):
-    trained(tmp_path, "schedule.iterations=40", "augmentation.colour=none", run="checkpoint_every: 100")
+    trained(tmp_path, "schedule.iterations=40", "augmentation.color=none", run="checkpoint_every: 100")
     losses = [line["parts"]["main"] for line in lines(tmp_path / "out")]
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
 
@@ -99,7 +99,7 @@ def gradient(run: Run, batch: Batch, images_per_pass: int) -> torch.Tensor:
     for part in batch.parts(images_per_pass):
         run.stepper._pass(part, part.num_valid / batch.num_valid, last=True, targets=Counter())
     found = torch.cat([p.grad.flatten() for p in run.stepper.parameters if p.grad is not None])
-    run.stepper.optimiser.zero_grad()
+    run.stepper.optimizer.zero_grad()
     return found
 
 
@@ -119,12 +119,12 @@ def test_a_folder_with_a_run_is_refused_without_resume(straight):
 
 
 def test_another_recipe_is_refused(straight):
-    with pytest.raises(SettingsError, match=r"was trained by another recipe .*optimiser.lr was 0.05, is now 0.1"):
-        trained(straight, "optimiser.ema_decay=0.9", "optimiser.lr=0.1", resume=True)
+    with pytest.raises(SettingsError, match=r"was trained by another recipe .*optimizer.lr was 0.05, is now 0.1"):
+        trained(straight, "optimizer.ema_decay=0.9", "optimizer.lr=0.1", resume=True)
 
 
 def test_numbers_that_are_not_finite_end_the_run_and_name_the_images(tmp_path):
-    settings = ("optimiser.lr=1.0e+30", "schedule.warmup_iterations=0", "optimiser.non_finite_limit=1")
+    settings = ("optimizer.lr=1.0e+30", "schedule.warmup_iterations=0", "optimizer.non_finite_limit=1")
     with pytest.raises(
         SegdataError, match=r"not finite, 2 steps in a row, here with .*town_\d+_000019_leftImg8bit.png"
     ):
@@ -134,7 +134,7 @@ def test_numbers_that_are_not_finite_end_the_run_and_name_the_images(tmp_path):
 
 
 def test_a_skipped_step_leaves_no_trace(tmp_path):
-    settings = ("optimiser.lr=1.0e+30", "schedule.warmup_iterations=0", "schedule.iterations=4")
+    settings = ("optimizer.lr=1.0e+30", "schedule.warmup_iterations=0", "schedule.iterations=4")
     trained(tmp_path, *settings)
     before, after = (read_checkpoint(tmp_path / f"out/checkpoints/step-{step:08d}.pt") for step in (1, 3))
     assert after["progress"]["skipped"] == 2
@@ -145,7 +145,7 @@ def test_a_skipped_step_leaves_no_trace(tmp_path):
 def test_a_bad_image_ends_the_run_naming_the_file(tmp_path):
     recipe = small_recipe(tmp_path)
     bad = sorted((tmp_path / "city/leftImg8bit/train/town").iterdir())[0]
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     with pytest.raises(SegdataError, match=rf"{bad.name}.* Set data.bad_images to skip"):
         train(recipe, tmp_path / "out", progress=False)
 
@@ -153,7 +153,7 @@ def test_a_bad_image_ends_the_run_naming_the_file(tmp_path):
 def test_a_bad_image_can_be_left_out_and_is_counted(tmp_path):
     recipe = small_recipe(tmp_path, "data.bad_images=skip")
     bad = sorted((tmp_path / "city/leftImg8bit/train/town").iterdir())[0]
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     result = train(recipe, tmp_path / "out", progress=False)
     told = [fault for line in lines(tmp_path / "out", "fault") for fault in line["left_out"]]
     assert result.left_out_images == len(told) > 0
@@ -163,7 +163,7 @@ def test_a_bad_image_can_be_left_out_and_is_counted(tmp_path):
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_lower_precision_stays_near(straight, tmp_path, precision):
     shutil.copytree(straight / "city", tmp_path / "city")
-    trained(tmp_path, f"run.precision={precision}", "schedule.iterations=2", "optimiser.ema_decay=0.9")
+    trained(tmp_path, f"run.precision={precision}", "schedule.iterations=2", "optimizer.ema_decay=0.9")
     here, there = lines(tmp_path / "out")[0]["loss"], lines(straight / "out")[0]["loss"]
     assert here != there
     assert here == pytest.approx(there, rel=0.02)
@@ -174,7 +174,7 @@ def test_a_scaled_gradient_that_overflows_is_skipped_and_the_scale_halved(tmp_pa
     monkeypatch.setattr(
         torch.amp, "GradScaler", lambda device, enabled: scaler(device, init_scale=2.0**30, enabled=enabled)
     )
-    trained(tmp_path, "run.precision=float16", "schedule.iterations=20", "optimiser.non_finite_limit=19")
+    trained(tmp_path, "run.precision=float16", "schedule.iterations=20", "optimizer.non_finite_limit=19")
     state = read_checkpoint(tmp_path / "out/checkpoints/step-00000020.pt")
     skipped = state["progress"]["skipped"]
     assert 1 < skipped < 20

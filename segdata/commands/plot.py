@@ -1,0 +1,77 @@
+"""`segdata figure`: figures of labels and of synthetic scenes."""
+
+from pathlib import Path
+
+import click
+
+from segdata.commands.options import NumbersCommand
+
+_out_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write; the ending says its form. Replaces figures, nothing else.",
+)
+
+
+@click.group("figure")
+def command() -> None:
+    """Draw the figures: pooling, scenes.
+
+    \b
+      segdata plot pooling LABEL -o pooling.png
+      segdata plot scene --count 4 -o scenes.png
+    """
+
+
+@command.command(cls=NumbersCommand)
+@click.argument("label", type=click.Path(path_type=Path))
+@_out_option
+@click.option(
+    "--scales", type=int, multiple=True, default=(2, 4, 8, 16, 32), show_default=True, help="Cells, in pixels."
+)
+@click.option("--classes", default="cityscapes", show_default=True, help="Class table: a bundled name or a file.")
+@click.option(
+    "--encoding",
+    type=click.Choice(["auto", "trainIds", "labelIds"]),
+    default="auto",
+    show_default=True,
+    help="What the ids in LABEL mean.",
+)
+def pooling(label: Path, output: Path | None, scales: tuple[int, ...], classes: str, encoding: str) -> None:
+    """Show what nearest loses and CPP pooling keeps of a LABEL image.
+
+    The close view is chosen where nearest loses most of what is thin; there is none where nothing thin is lost.
+
+    \b
+      segdata plot pooling gtFine/val/lindau/lindau_000000_000019_gtFine_labelIds.png
+      segdata plot pooling label.png --scales 4 8 16 -o pooling.png
+    """
+    from segdata.figures.pooling_comparison import pooling_figure
+    from segdata.figures.reading import read_class_ids
+    from segdata.figures.saving import save_figure
+    from segdata.labels.classes import ClassTable
+
+    table = ClassTable.load(classes)
+    figure = pooling_figure(read_class_ids(label, table, encoding), table, scales)
+    click.echo(save_figure(figure, output or Path(f"{label.stem}_pooling.png"), drawn_from=label))
+
+
+@command.command(cls=NumbersCommand)
+@_out_option
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Names the series of scenes.")
+@click.option("--first", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the first scene.")
+@click.option("--count", type=click.IntRange(min=1), default=1, show_default=True, help="Scenes to show.")
+@click.option("--columns", type=click.IntRange(min=1), default=1, show_default=True, help="Scenes side by side.")
+@click.option("--size", nargs=2, type=int, default=(512, 1024), show_default=True, help="Height and width in pixels.")
+def scene(output: Path | None, *, seed: int, first: int, count: int, columns: int, size: tuple[int, int]) -> None:
+    """Draw synthetic street scenes beside their labels.
+
+    \b
+      segdata plot scene --seed 3 --count 4 -o scenes.png
+    """
+    from segdata.figures.saving import save_figure
+    from segdata.figures.scene_sheet import scene_sheet
+
+    sheet = scene_sheet(seed, first, count, size, columns)
+    click.echo(save_figure(sheet, output or Path(f"scenes-{seed}-{first}.png"), fewer_colors=True))

@@ -1,0 +1,1 @@
+"""Recipes: YAML files as validated settings, without torch."""

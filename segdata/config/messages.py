@@ -1,0 +1,121 @@
+"""What is wrong with a recipe, in one line: the file, the key, the value, what is expected, the way out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from segdata.config.section import Section
+from segdata.errors import SettingsError
+from segdata.labels.names import did_you_mean
+
+_EXPECTED = {
+    "missing": "has no value",
+    "literal_error": "{value} is not offered. Expected is {expected}",
+    "greater_than": "{value} is out of range. Expected is a number above {gt}",
+    "greater_than_equal": "{value} is out of range. Expected is {ge} or more",
+    "less_than": "{value} is out of range. Expected is a number below {lt}",
+    "less_than_equal": "{value} is out of range. Expected is {le} or less",
+}
+
+
+class Layer(NamedTuple):
+    """The keys that one file, or one --set, gives.
+
+    Attributes
+    ----------
+    where : str
+        What messages call it: the file, or ``--set optimizer.lr=x``.
+    keys : mapping
+        Nested as in the file.
+    """
+
+    where: str
+    keys: Mapping[str, Any]
+
+
+def refuse_unknown_keys(layer: Layer, section: type[Section]) -> None:
+    """Raise SettingsError for the first key of a layer that the section does not have, naming the nearest one."""
+    _refuse_unknown(layer.keys, section, "", layer.where)
+
+
+def first_fault(error: ValidationError, keys: Mapping[str, Any], layers: Sequence[Layer]) -> SettingsError:
+    """Return the first fault that pydantic found in the merged keys, told of the layer that gave the value."""
+    details = error.errors()[0]
+    given = _given_path([str(part) for part in details["loc"]], keys, missing=details["type"] == "missing")
+    key = ".".join(given)
+    where = next((layer.where for layer in reversed(layers) if _has(layer.keys, given)), layers[-1].where)
+    return SettingsError(
+        f"{where}, {key}: {_what_is_wrong(details, key)}" if key else f"{where}: {_own_words(details)}"
+    )
+
+
+def _what_is_wrong(details: ErrorDetails, key: str) -> str:
+    """Say what is wrong with one value, and the way out."""
+    if details["type"] == "value_error":
+        return _own_words(details)
+    form = _EXPECTED.get(details["type"], "{value} does not fit: {message}")
+    context = {"value": _short(details["input"]), "message": details["msg"], **details.get("ctx", {})}
+    return f"{form.format_map(context)}. Change it there, or pass --set {key}=..."
+
+
+def _own_words(details: ErrorDetails) -> str:
+    """Return the text of a fault that a section found itself."""
+    return str(details.get("ctx", {}).get("error", details["msg"]))
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"a {type(value).__name__}"
+
+
+def _given_path(path: Sequence[str], keys: Any, *, missing: bool) -> list[str]:
+    """Return pydantic's place of a fault as keys of a recipe file: sources by name, no marks of type unions."""
+    given: list[str] = []
+    for number, part in enumerate(path):
+        if given == ["data", "sources"] and isinstance(keys, Mapping) and part.isdecimal():
+            part = [name for name, source in keys.items() if source is not None][int(part)]  # noqa: PLW2901
+        if not isinstance(keys, Mapping) or part not in keys:
+            return [*given, *path[number:]] if missing else given
+        keys = keys[part]
+        given.append(part)
+    return given
+
+
+def _has(keys: Any, path: Sequence[str]) -> bool:
+    for part in path:
+        if not isinstance(keys, Mapping) or part not in keys:
+            return False
+        keys = keys[part]
+    return True
+
+
+def _refuse_unknown(keys: Mapping[str, Any], section: type[Section], prefix: str, where: str) -> None:
+    for key, value in keys.items():
+        if key not in section.model_fields:
+            dotted = [f"{prefix}{name}" for name in section.model_fields]
+            raise SettingsError(
+                f"{where}: key '{prefix}{key}' is not known.{did_you_mean(f'{prefix}{key}', dotted)} "
+                f"Known keys{' of ' + prefix[:-1] if prefix else ''}: {', '.join(section.model_fields)}."
+            )
+        inner, by_name = section_of(section.model_fields[key].annotation)
+        if inner is None or not isinstance(value, Mapping):
+            continue
+        parts = (
+            {f"{prefix}{key}.{name}.": part for name, part in value.items()} if by_name else {f"{prefix}{key}.": value}
+        )
+        for inner_prefix, part in parts.items():
+            if isinstance(part, Mapping):
+                _refuse_unknown(part, inner, inner_prefix, where)
+
+
+def section_of(annotation: Any) -> tuple[type[Section] | None, bool]:
+    """Return the section that a field holds, and whether it holds several by name; (None, False) for a plain value."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation, False
+    for argument in get_args(annotation):
+        inner, _ = section_of(argument)
+        if inner is not None:
+            return inner, get_origin(annotation) is tuple
+    return None, False

@@ -1,0 +1,1 @@
+"""From a draw to a sample: photographs, crops, augmentation and pooled targets."""

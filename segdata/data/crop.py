@@ -1,0 +1,166 @@
+"""From a center to a crop: where it lies under scaling and padding, so that the drawn pixel is always inside.
+
+A crop of h x w pixels at scale r covers (h / r) x (w / r) pixels of the image. Its grid is laid so that the center of
+one of its pixels falls exactly on the center of the drawn pixel: reading the label at the nearest pixel then shows the
+drawn one, also where scaling down skips its neighbors.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from segdata.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class CropBox:
+    """A crop in the coordinates of the unscaled image, in which pixel i spans from i to i + 1.
+
+    Attributes
+    ----------
+    top, left : float
+        Where the crop begins; negative where it is padded.
+    scale : float
+        Pixels of the crop per pixel of the image.
+    size : (int, int)
+        Height and width of the crop.
+    image_size : (int, int)
+        Height and width of the image.
+    """
+
+    top: float
+    left: float
+    scale: float
+    size: tuple[int, int]
+    image_size: tuple[int, int]
+
+    def rows(self) -> NDArray[np.int64]:
+        """Return the image row nearest to each row of the crop, -1 where that is padding; shape (h,)."""
+        return _nearest(self.top, self.scale, self.size[0], self.image_size[0])
+
+    def columns(self) -> NDArray[np.int64]:
+        """Return the image column nearest to each column of the crop, -1 where that is padding; shape (w,)."""
+        return _nearest(self.left, self.scale, self.size[1], self.image_size[1])
+
+
+def place_crop(
+    image_size: tuple[int, int],
+    crop_size: tuple[int, int],
+    *,
+    scale: float = 1.0,
+    center: tuple[int, int] | None = None,
+    where: tuple[float, float] = (0.5, 0.5),
+) -> CropBox:
+    """Place a crop on a scaled image.
+
+    Parameters
+    ----------
+    image_size, crop_size : (int, int)
+        Height and width.
+    scale : float
+        How much the image is enlarged before it is cropped, above 0.
+    center : (int, int), optional
+        (row, column) of an image pixel that the crop must show. It may be anywhere in the crop, not only in its middle.
+    where : (float, float)
+        Two numbers in [0, 1): the place, for rows and for columns, among all that show the pixel and need no padding
+        that can be avoided. Where the image is smaller than the crop, they place the padding.
+
+    Returns
+    -------
+    CropBox
+
+    Raises
+    ------
+    SettingsError
+        If a size or the scale is not above 0.
+
+    Examples
+    --------
+    >>> box = place_crop((10, 10), (4, 4), center=(9, 0))
+    >>> box.rows().tolist(), box.columns().tolist()
+    ([6, 7, 8, 9], [0, 1, 2, 3])
+    """
+    if scale <= 0 or min(*image_size, *crop_size) < 1:
+        raise SettingsError(f"crop {crop_size} of an image of {image_size} at scale {scale}: expected all above 0.")
+    centers = center if center is not None else (None, None)
+    top, left = (
+        _start(length, crop, scale, middle, at)
+        for length, crop, middle, at in zip(image_size, crop_size, centers, where, strict=True)
+    )
+    return CropBox(top, left, scale, crop_size, image_size)
+
+
+def crop_label(ids: NDArray[np.uint8], box: CropBox, *, fill: int = 255) -> NDArray[np.uint8]:
+    """Return the crop of a label image, each pixel the nearest one; padding is `fill`.
+
+    Parameters
+    ----------
+    ids : ndarray of uint8, shape (H, W)
+    box : CropBox
+        Placed on an image of this size.
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w)
+    """
+    rows, columns = box.rows(), box.columns()
+    cropped: NDArray[np.uint8] = ids[np.ix_(np.maximum(rows, 0), np.maximum(columns, 0))]
+    cropped[rows < 0] = fill
+    cropped[:, columns < 0] = fill
+    return cropped
+
+
+def crop_image(image: Image.Image, box: CropBox, *, fill: tuple[int, int, int] = (0, 0, 0)) -> NDArray[np.uint8]:
+    """Return the crop of an image, smoothed as scaling down needs; padding is `fill`.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        In mode RGB, of the box's image size.
+    box : CropBox
+    fill : (int, int, int)
+        Red, green, blue.
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w, 3)
+    """
+    inside_rows, inside_columns = np.flatnonzero(box.rows() >= 0), np.flatnonzero(box.columns() >= 0)
+    cropped = np.empty((*box.size, 3), np.uint8)
+    cropped[:] = fill
+    if not inside_rows.size or not inside_columns.size:
+        return cropped
+    top, bottom = int(inside_rows[0]), int(inside_rows[-1]) + 1
+    left, right = int(inside_columns[0]), int(inside_columns[-1]) + 1
+    covered = (
+        max(0.0, box.left + left / box.scale),
+        max(0.0, box.top + top / box.scale),
+        min(float(box.image_size[1]), box.left + right / box.scale),
+        min(float(box.image_size[0]), box.top + bottom / box.scale),
+    )
+    part = image.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=covered)
+    cropped[top:bottom, left:right] = np.asarray(part)
+    return cropped
+
+
+def _start(length: int, crop: int, scale: float, center: int | None, at: float) -> float:
+    """Return where the crop begins along one axis, in image pixels."""
+    if center is None:
+        first, last = sorted((0.0, length - crop / scale))
+        return first + float(np.floor(at * (np.floor(last - first) + 1)))
+    # The pixel may be the crop's place 0 to crop - 1; these bounds keep the crop inside the image, or, where the image
+    # is the smaller one, the image inside the crop.
+    no_higher = (center + 0.5) * scale - 0.5
+    no_lower = no_higher - (length * scale - crop)
+    first, last = sorted((no_higher, no_lower))
+    first_place = min(max(int(np.ceil(first)), 0), crop - 1)
+    last_place = min(max(int(np.floor(last)), first_place), crop - 1)
+    place = first_place + int(at * (last_place - first_place + 1))
+    return center + 0.5 - (place + 0.5) / scale
+
+
+def _nearest(start: float, scale: float, size: int, length: int) -> NDArray[np.int64]:
+    nearest = np.floor(start + (np.arange(size) + 0.5) / scale).astype(np.int64)
+    return np.where((nearest >= 0) & (nearest < length), nearest, -1)

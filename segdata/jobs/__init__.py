@@ -1,0 +1,1 @@
+"""What the batch commands do: one module per job."""

@@ -1,0 +1,137 @@
+"""What is wrong with one image and its label, and how many pixels of each class it has."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from segdata.batch.run import Outcome
+from segdata.data.samples import encoding_of, ignore_unsure, read_ids, to_class_ids
+from segdata.errors import LabelError
+from segdata.labels.classes import IGNORE_ID, ClassTable
+from segdata.layouts.base import LabeledImage
+
+MODES = ("RGB", "L", "P", "RGBA", "CMYK")
+"""Kinds of images that become red, green and blue."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleItem:
+    """One image to check.
+
+    Attributes
+    ----------
+    source : str
+        The source it is of.
+    sample : LabeledImage
+    encoding : str
+        As in the recipe; see `segdata.data.samples.encoding_of`.
+    confidence : float
+        Threshold, where it has a confidence image.
+    deep : bool
+        Decode the image, rather than read its header alone.
+    """
+
+    source: str
+    sample: LabeledImage
+    encoding: str
+    confidence: float
+    deep: bool = False
+
+    @property
+    def key(self) -> str:
+        """Name the item among those of all sources."""
+        return f"{self.source}/{self.sample.split}/{self.sample.relative}"
+
+
+class _Faults(list[tuple[str, str]]):
+    """(check, message) of each fault of one sample."""
+
+    def told(self, check: str, error: Exception, path: Path) -> None:
+        """Add an error as one line that names the file."""
+        text = " ".join(str(error).split())
+        self.append((check, text if str(path) in text else f"{path}: {text}"))
+
+
+def check_sample(item: SampleItem, table: ClassTable) -> Outcome:
+    """Return the faults of a sample and its pixels.
+
+    Returns
+    -------
+    Outcome
+        Always "done"; its facts are ``source``, ``faults`` (pairs of the check's name and one line), ``ids`` (stored id
+        to pixels) and ``pixels`` (training id to pixels, 255 for the ignored).
+    """
+    faults = _Faults()
+    size = _image_size(item.sample.image, item.deep, faults)
+    ids = _ids(item.sample.label, faults)
+    facts: dict[str, Any] = {"source": item.source, "faults": faults, "ids": {}, "pixels": {}}
+    if ids is not None:
+        facts["ids"] = _counted(ids)
+        facts["pixels"] = _counted(_class_ids(item, ids, table, faults))
+        if size is not None and size != ids.shape:
+            faults.append(("sizes", _other_size(item.sample, size, ids.shape)))
+    return Outcome(key=item.key, status="done", facts=facts)
+
+
+def _image_size(path: Path | None, deep: bool, faults: _Faults) -> tuple[int, int] | None:
+    """Return (height, width) of an image from its header, None where it cannot be read."""
+    if path is None:
+        return None  # told by the check of pairs
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if deep:
+                    image.load()
+                if image.mode not in MODES:
+                    faults.append(("images", f"{path}: is of mode {image.mode}. Expected is an 8-bit image."))
+                return image.height, image.width
+    except OSError as error:
+        faults.told("images", OSError(error.strerror or str(error)), path)
+    except (ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        faults.told("images", error, path)
+    return None
+
+
+def _ids(path: Path | None, faults: _Faults) -> NDArray[np.uint8] | None:
+    assert path is not None, "only what has a label is checked"
+    try:
+        return read_ids(path)
+    except (LabelError, OSError) as error:
+        faults.told("labels", error, path)
+        return None
+
+
+def _class_ids(item: SampleItem, ids: NDArray[np.uint8], table: ClassTable, faults: _Faults) -> NDArray[np.uint8]:
+    """Return training ids; none where an id is unknown."""
+    path, confidence = item.sample.label, item.sample.confidence
+    assert path is not None
+    try:
+        class_ids = to_class_ids(ids, table, encoding_of(item.sample, item.encoding), where=str(path))
+    except LabelError as error:
+        faults.told("ids", error, path)
+        return np.empty((0, 0), np.uint8)
+    if confidence is None or item.confidence <= 0:
+        return class_ids
+    try:
+        return ignore_unsure(class_ids, confidence, item.confidence)
+    except (LabelError, OSError) as error:
+        faults.told("confidence", error, confidence)
+        return class_ids
+
+
+def _counted(values: NDArray[np.uint8]) -> dict[int, int]:
+    counts = np.bincount(values.reshape(-1), minlength=IGNORE_ID + 1)
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
+def _other_size(sample: LabeledImage, size: tuple[int, int], label: tuple[int, ...]) -> str:
+    return (
+        f"{sample.label}: has {label[0]}x{label[1]} pixels (height x width), its image {size[0]}x{size[1]}. Expected "
+        "are the same. Are they a pair?"
+    )

@@ -1,0 +1,65 @@
+"""Cross entropy with one label per score: the loss of the baselines."""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from segdata.cpp.tensors import check_labels
+from segdata.errors import SettingsError
+from segdata.losses.resizing import enlarged, nearest_labels
+from segdata.losses.terms import SegmentationLoss, Term, full_precision
+
+Resize = Literal["logits", "labels"]
+
+
+class CrossEntropyLoss(SegmentationLoss):
+    """Cross entropy, averaged over the pixels of all ranks that are not ignored.
+
+    Parameters
+    ----------
+    resize : {"logits", "labels"}
+        Where the sizes differ: ``"logits"`` enlarges the scores bilinearly to the labels, ``"labels"`` keeps the
+        nearest label of each score, as auxiliary heads are trained without CPP.
+    ignore_id : int
+        Id of the pixels that do not count.
+    align_corners : bool
+        As for `torch.nn.functional.interpolate`, where scores are enlarged.
+
+    Examples
+    --------
+    >>> labels = torch.tensor([[[0, 255]]])
+    >>> CrossEntropyLoss()(torch.tensor([[[[0.0, 9.0]], [[0.0, 9.0]]]]), labels)
+    tensor(0.6931)
+    """
+
+    def __init__(self, *, resize: Resize = "logits", ignore_id: int = 255, align_corners: bool = False) -> None:
+        super().__init__()
+        if resize not in get_args(Resize):
+            raise SettingsError(
+                f"CrossEntropyLoss, resize {resize!r}: what is resized is the 'logits' or the 'labels'."
+            )
+        self.resize = resize
+        self.ignore_id = ignore_id
+        self.align_corners = align_corners
+
+    def terms(self, logits: Tensor, target: Tensor, cell: int | None = None) -> tuple[Term, ...]:  # noqa: ARG002
+        """Return the cross entropy on this rank; see `SegmentationLoss.terms`."""
+        with full_precision(logits):
+            scores, labels = self.matched(logits, target)
+            losses = self.per_pixel(scores, labels)
+            num_valid = (labels != self.ignore_id).sum(dtype=torch.float64)
+            return (Term("ce", losses.sum(), num_valid),)
+
+    def matched(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scores in the working dtype and checked labels, of one size."""
+        check_labels(labels, logits.shape[1], self.ignore_id)
+        size = (labels.shape[1], labels.shape[2])
+        if self.resize == "labels":
+            size = (logits.shape[2], logits.shape[3])
+        return enlarged(logits, size, align_corners=self.align_corners), nearest_labels(labels, size)
+
+    def per_pixel(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Return the cross entropy of every pixel, 0 where it is ignored: shape (N, H, W)."""
+        return F.cross_entropy(scores, labels.long(), ignore_index=self.ignore_id, reduction="none")

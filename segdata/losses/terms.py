@@ -1,0 +1,111 @@
+"""A loss as a sum and a mass, and the division of the one by the other over all ranks.
+
+`DistributedDataParallel` averages gradients over ranks. Ranks see different numbers of ignored pixels, so a mean per
+rank, averaged, weighs a pixel by the rank it happens to be on. Here every sum is divided by the mass of *all* ranks,
+and multiplied by the number of ranks to undo the averaging: gradients do not depend on how the crops are dealt out.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, distributed, nn
+
+
+class Term(NamedTuple):
+    """One summand of a loss, before it is divided by its mass.
+
+    Attributes
+    ----------
+    name : str
+        For the log.
+    total : Tensor, scalar
+        The weighted sum over this rank's pixels, cells or images; its gradient is what trains.
+    mass : Tensor of float64, scalar
+        What `total` is a sum over, on this rank: pixels, cells of valid mass, or images. Without gradient.
+    weight : float
+        Factor of this term in its loss.
+    floor : Tensor, scalar, or None
+        The entropy of the targets, summed as `total`: what is to be added to it for the cross entropy.
+    """
+
+    name: str
+    total: Tensor
+    mass: Tensor
+    weight: float = 1.0
+    floor: Tensor | None = None
+
+
+class SegmentationLoss(nn.Module, ABC):
+    """What all losses share: `terms` says what is summed over what, and a call divides.
+
+    Attributes
+    ----------
+    takes_counts : bool
+        Whether the target is (or may be) CPP counts at the stride of the scores, rather than labels alone.
+    """
+
+    takes_counts: ClassVar[bool] = False
+
+    @abstractmethod
+    def terms(self, logits: Tensor, target: Tensor, cell: int | None = None) -> tuple[Term, ...]:
+        """Return the summands on this rank.
+
+        Parameters
+        ----------
+        logits : Tensor, shape (N, K, h, w)
+            Class scores of any floating dtype.
+        target : Tensor
+            Labels of shape (N, H, W), or what the loss says it takes.
+        cell : int, optional
+            Side in label pixels of a cell of the scores; found from the shapes if not given.
+        """
+
+    def forward(self, logits: Tensor, target: Tensor, cell: int | None = None) -> Tensor:
+        """Return the loss, a scalar, normalized over all ranks.
+
+        Parameters
+        ----------
+        logits, target, cell
+            As for `terms`.
+
+        Returns
+        -------
+        Tensor, scalar of float32 (float64 for scores of float64)
+            Averaged over ranks, as gradients are, it is the loss of the whole batch. 0 where nothing is valid.
+        """
+        return weighted_sum(self.terms(logits, target, cell))
+
+
+def weighted_sum(terms: Sequence[Term]) -> Tensor:
+    """Return the sum of normalized terms, each times its weight."""
+    factors = normalizers(terms)
+    values = [factor * term.weight * term.total for factor, term in zip(factors, terms, strict=True)]
+    return torch.stack(values).sum()
+
+
+def normalizers(terms: Sequence[Term]) -> list[Tensor]:
+    """Return for each term ``ranks / mass over all ranks``, or 0 where no rank has any mass.
+
+    One all-reduce of as many numbers as there are terms, on the default process group; none without one. All ranks
+    must call it with the same terms.
+    """
+    masses = torch.stack([term.mass for term in terms])
+    num_ranks = 1
+    if distributed.is_available() and distributed.is_initialized():
+        num_ranks = distributed.get_world_size()
+        distributed.all_reduce(masses)
+    factors = torch.where(masses > 0, num_ranks / torch.where(masses > 0, masses, 1), 0)
+    return [factor.to(term.total.dtype) for factor, term in zip(factors, terms, strict=True)]
+
+
+def working_dtype(logits: Tensor) -> torch.dtype:
+    """Return what a loss is computed in: float32, or float64 for scores of float64."""
+    return torch.float64 if logits.dtype == torch.float64 else torch.float32
+
+
+def full_precision(logits: Tensor) -> AbstractContextManager[None]:
+    """Return a context without autocast, which would halve the precision of matrix products."""
+    return torch.autocast(device_type=logits.device.type, enabled=False)

@@ -1,0 +1,1 @@
+"""Confusion matrices, scores and boundary scores, without torch."""

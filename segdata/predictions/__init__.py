@@ -1,1 +1,0 @@
-"""Images in, what a model makes of them out: label images, colours, overlays, probabilities, auto-labels."""

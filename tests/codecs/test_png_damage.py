@@ -1,0 +1,132 @@
+"""Damaged, hostile and foreign files: each one line that names the file."""
+
+import io
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from png_writer import SIGNATURE, chunk, header, write_png
+
+from segdata.codecs.png import decode_label
+from segdata.errors import LabelError
+
+IDS = np.arange(60, dtype=np.uint8).reshape(6, 10)
+GOOD = write_png(IDS, color_type=0)
+
+
+def png(*chunks):
+    return SIGNATURE + b"".join([*chunks, chunk(b"IEND")])
+
+
+def idat(rows):
+    return chunk(b"IDAT", zlib.compress(bytes(rows)))
+
+
+def saved_by_pillow(mode):
+    stream = io.BytesIO()
+    Image.new(mode, (4, 3)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("size", range(len(GOOD)))
+def test_every_truncation_is_refused(size):
+    with pytest.raises(LabelError, match=r"^x\.png: "):
+        decode_label(GOOD[:size], "x.png")
+
+
+@pytest.mark.parametrize("position", range(len(GOOD)))
+def test_every_flipped_bit_is_refused(position):
+    damaged = bytearray(GOOD)
+    damaged[position] ^= 1 << position % 8
+    with pytest.raises(LabelError, match=r"^x\.png: "):
+        decode_label(bytes(damaged), "x.png")
+
+
+def test_empty_file():
+    with pytest.raises(LabelError, match=r"is no PNG file .it is empty"):
+        decode_label(b"", "x.png")
+
+
+def test_jpeg_under_the_name_of_a_png():
+    with pytest.raises(LabelError, match=r"is no PNG file .it begins with ff d8"):
+        decode_label(b"\xff\xd8\xff\xe0", "x.png")
+
+
+def test_bytes_after_the_end():
+    with pytest.raises(LabelError, match="3 bytes follow the end of the image"):
+        decode_label(GOOD + b"abc", "x.png")
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [("RGB", "8-bit RGB image"), ("RGBA", "RGB with alpha"), ("LA", "gray with alpha"), ("I;16", "16-bit gray image")],
+)
+def test_more_than_one_8_bit_channel(mode, told):
+    with pytest.raises(LabelError, match=told):
+        decode_label(saved_by_pillow(mode), "x.png")
+
+
+def test_a_size_over_the_limit_is_refused_before_memory_is_taken():
+    data = png(header(2**31 - 1, 2**31 - 1), idat([0]))
+    with pytest.raises(LabelError, match="is 2147483647 x 2147483647 pixels"):
+        decode_label(data, "x.png")
+
+
+def test_the_limit_can_be_set():
+    with pytest.raises(LabelError, match=r"Expected at most 59\. convert and convert-mapillary take larger ones"):
+        decode_label(GOOD, "x.png", max_pixels=59)
+    assert decode_label(GOOD, "x.png", max_pixels=60).shape == (6, 10)
+
+
+def test_a_size_that_the_data_cannot_fill():
+    with pytest.raises(LabelError, match=r"too few for 16000 x 16000 pixels"):
+        decode_label(png(header(16000, 16000), idat([0])), "x.png")
+
+
+def test_no_pixels():
+    with pytest.raises(LabelError, match="is 0 x 5 pixels"):
+        decode_label(png(header(0, 5), idat([0])), "x.png")
+
+
+def test_no_pixel_data():
+    with pytest.raises(LabelError, match="holds no pixel data"):
+        decode_label(png(header(2, 2)), "x.png")
+
+
+def test_a_stream_that_inflates_to_more():
+    with pytest.raises(LabelError, match="hold more than the 6 bytes"):
+        decode_label(png(header(2, 2), idat(bytes(100_000))), "x.png")
+
+
+def test_a_stream_that_inflates_to_less():
+    with pytest.raises(LabelError, match="hold fewer than the 6 bytes"):
+        decode_label(png(header(2, 2), idat([0, 1, 2])), "x.png")
+
+
+def test_bytes_after_the_stream():
+    data = png(header(2, 1), chunk(b"IDAT", zlib.compress(b"\0\1\2") + b"more"))
+    with pytest.raises(LabelError, match="hold more than the 3 bytes"):
+        decode_label(data, "x.png")
+
+
+def test_a_stream_with_a_false_checksum():
+    stream = bytearray(zlib.compress(bytes([0, 1, 2])))
+    stream[-1] ^= 1
+    with pytest.raises(LabelError, match="the pixel data are damaged"):
+        decode_label(png(header(2, 1), chunk(b"IDAT", bytes(stream))), "x.png")
+
+
+def test_an_unknown_filter():
+    with pytest.raises(LabelError, match="a filter that PNG does not know"):
+        decode_label(png(header(2, 1), idat([5, 1, 2])), "x.png")
+
+
+def test_an_unknown_interlacing():
+    with pytest.raises(LabelError, match="interlace 2 in the header"):
+        decode_label(png(header(2, 1, interlace=2), idat([0, 1, 2])), "x.png")
+
+
+def test_a_file_that_does_not_begin_with_its_header():
+    with pytest.raises(LabelError, match="does not begin with a header"):
+        decode_label(png(idat([0, 1, 2]), header(2, 1)), "x.png")

@@ -1,0 +1,108 @@
+"""Mixtures written down, and mixtures by name."""
+
+from fractions import Fraction
+
+import pytest
+from indexes import even_index
+
+from segdata.config.mixture import parse_source, read_mixture
+from segdata.config.mixture_presets import preset_sources
+from segdata.errors import SegdataError, SettingsError
+from segdata.sampling.sampler import MixedClassUniformSampler
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with an index without labels to go stale."""
+    index = even_index(0)
+    for name in ("fine", "vistas", "coarse"):
+        (tmp_path / f"{name}.npz").write_bytes(index.encode("."))
+    return tmp_path
+
+
+def write(folder, text):
+    """Write a recipe and return its path."""
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_recipe_says_sources_size_and_seed(folder):
+    mixture = read_mixture(
+        write(
+            folder,
+            """
+            sources:
+              fine: {index: fine.npz, share: 2/5}
+              vistas: {index: vistas.npz, share: 0.6, class_uniform: 1, class_weights: {class 1: 2}, center: centroid}
+            epoch_size: 2975
+            seed: 7
+            """,
+        )
+    )
+    first, second = mixture.sources
+    assert (first.name, first.share, first.class_uniform, first.center) == ("fine", Fraction(2, 5), 0, "pixel")
+    assert (second.share, second.class_weights, second.center) == (Fraction(3, 5), {"class 1": 2.0}, "centroid")
+    assert (mixture.epoch_size, mixture.seed) == (2975, 7)
+
+
+def test_a_preset_needs_index_files_alone(folder):
+    text = "preset: seethroughnet\nsources: {fine: fine.npz, vistas: vistas.npz, coarse: coarse.npz}"
+    shares = [(source.name, source.share, source.class_uniform) for source in read_mixture(write(folder, text)).sources]
+    assert shares == [("fine", 0.4, 0.0), ("vistas", 0.4, 1.0), ("coarse", 0.2, 1.0)]
+
+
+def test_the_papers_mixture_draws_1190_1190_and_595():
+    sources = preset_sources("seethroughnet", {name: even_index(9) for name in ("fine", "vistas", "coarse")})
+    drawn = [draw.source for draw in MixedClassUniformSampler(sources, epoch_size=2975)]
+    assert [drawn.count(source) for source in range(3)] == [1190, 1190, 595]
+
+
+def test_the_reference_scheme_draws_half_by_class_on_centers_of_mass():
+    sources = preset_sources("hmsa", {"images": even_index(9)})
+    draws = list(MixedClassUniformSampler(sources, epoch_size=100))
+    assert sum(draw.class_id is not None for draw in draws) == 50
+    assert sources[0].center == "centroid"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sources: {}", "sources: expected a mapping"),
+        ("sources: {a: 3}", "source 'a': expected keys such as index and share, not 3"),
+        ("sources: {a: {share: 1}}", "source 'a': has no 'index'"),
+        ("sources: {a: {index: fine.npz, share: lots}}", "share: 'lots' is no number"),
+        ("sources: {a: {index: fine.npz, share: true}}", "share: True is no number"),
+        (
+            "sources: {a: {index: fine.npz, share: 1, class_unifrom: 1}}",
+            "key 'class_unifrom' is not known.*class_uniform",
+        ),
+        ("sources: {a: {index: 3, share: 1}}", "index 3 is no path"),
+        ("sources: {a: {index: none.npz, share: 1}}", r"none\.npz: no such file"),
+        ("sources: {a: {index: fine.npz, share: 1, class_weights: 3}}", "class_weights: expected a mapping"),
+        ("soruces: {}", "key 'soruces' is not known.*sources"),
+        ("sources: {a: {index: fine.npz, share: 1}}\nepoch_size: 0", "epoch_size: 0 is no whole number from 1"),
+        ("preset: other\nsources: {fine: fine.npz}", "preset 'other': not known"),
+        ("preset: hmsa\nsources: {fine: fine.npz}", "preset 'hmsa': takes the sources images; given are fine"),
+        ("- a", "at the top"),
+    ],
+)
+def test_a_recipe_that_cannot_be_read_is_one_line(folder, text, message):
+    with pytest.raises(SegdataError, match=message) as caught:
+        read_mixture(write(folder, text))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "share", "class_uniform"),
+    [("a={}:0.4", "2/5", 0), ("a={}:2/5:1", "2/5", 1), ("a={}:0.4:0.5", "2/5", "1/2")],
+)
+def test_a_source_can_be_written_in_a_word(folder, text, share, class_uniform):
+    source = parse_source(text.format(folder / "fine.npz"))
+    assert (source.name, source.share, source.class_uniform) == ("a", Fraction(share), Fraction(class_uniform))
+
+
+@pytest.mark.parametrize("text", ["fine.npz:0.4", "a=fine.npz", "a=:0.4", "=fine.npz:1", "a=fine.npz:much"])
+def test_a_word_that_is_no_source_is_refused(text):
+    with pytest.raises(SettingsError, match="expected NAME=INDEX:SHARE"):
+        parse_source(text)
