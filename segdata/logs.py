@@ -128,10 +128,9 @@ class _Formatter(logging.Formatter):
 class _PlainProgress(tqdm):  # type: ignore[type-arg]  # tqdm is generic in its stubs alone
     """Progress as lines of the log."""
 
-    _told = -1
+    _told: float = -1
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # noqa: ARG002 - tqdm's signature
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:  # noqa: ARG002 - tqdm's signature
         if msg != "" and self.n not in (self.initial, self._told):
             self._told = self.n
             logger.info(self.format_meter(**{**self.format_dict, "bar_format": _PLAIN_FORMAT}))
-        return True

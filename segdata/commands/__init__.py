@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -63,7 +64,7 @@ def _with_verbosity(command: click.Command) -> click.Command:
             (("-q", "--quiet"), -1, "Log warnings and errors alone, and show no progress."),
             (("-v", "--verbose"), 1, "Log details too."),
         ):
-            kind = {"type": int, "flag_value": value, "expose_value": False}
+            kind: dict[str, Any] = {"type": int, "flag_value": value, "expose_value": False}
             command.params.append(click.Option([*flags, "verbosity"], callback=_set_verbosity, help=told, **kind))
     return command
 
