@@ -59,7 +59,7 @@ def _gather(
     finished: SimpleQueue[Future] = SimpleQueue()
     pending = {client.submit(task, chunk, pure=False): chunk for chunk in chunks}
     suspects: list[ItemType] = []
-    patience = _Patience(client)
+    patience = WorkerTimeout(client)
     try:
         for future in pending:
             future.add_done_callback(finished.put)
@@ -82,7 +82,7 @@ def _gather(
     return suspects
 
 
-class _Patience:
+class WorkerTimeout:
     """How long the cluster has been without workers."""
 
     def __init__(self, client: Client) -> None:

@@ -22,7 +22,7 @@ class Isolation(Generic[ItemType]):
 
     Attributes
     ----------
-    hopeless : bool
+    gave_up : bool
         So many files in a row killed their worker that it is not worth going on.
     """
 
@@ -34,7 +34,7 @@ class Isolation(Generic[ItemType]):
         self._deaths = 0
 
     @property
-    def hopeless(self) -> bool:
+    def gave_up(self) -> bool:
         """Whether nearly everything dies."""
         return self._deaths >= DEATHS_IN_A_ROW
 
@@ -43,7 +43,7 @@ class Isolation(Generic[ItemType]):
         for item in suspects:
             if self._stop.signal is not None:
                 return
-            if self.hopeless:
+            if self.gave_up:
                 yield given_up(item)
                 continue
             died = yield from self._run(deque([[item]]))

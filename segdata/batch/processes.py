@@ -43,17 +43,17 @@ def run_in_processes(
     """Work on the items in as many processes as the settings say, yielding outcomes as they come."""
     task = partial(_work_in_worker, work, settings.fail_fast)
     chunks = deque(cut_chunks(items, settings.num_processes))
-    with _Crew(task, min(settings.num_processes, len(chunks)), stop) as crew, _Crew(task, 1, stop) as lone:
+    with WorkerPool(task, min(settings.num_processes, len(chunks)), stop) as crew, WorkerPool(task, 1, stop) as lone:
         isolation = Isolation(lone.run, stop)
         while chunks and stop.signal is None:
             suspects = yield from crew.run(chunks)
             yield from isolation.try_each(suspects)
-            if isolation.hopeless:
+            if isolation.gave_up:
                 yield from (given_up(item) for chunk in chunks for item in chunk)
                 return
 
 
-class _Crew(Generic[ItemType]):
+class WorkerPool(Generic[ItemType]):
     """A number of worker processes, started when there is work, and anew after one of them died."""
 
     def __init__(self, task: Callable[[Sequence[ItemType]], list[Outcome]], num_workers: int, stop: StopFlag) -> None:
@@ -62,7 +62,7 @@ class _Crew(Generic[ItemType]):
         self._stop = stop
         self._pool: Any = None
 
-    def __enter__(self) -> "_Crew[ItemType]":
+    def __enter__(self) -> "WorkerPool[ItemType]":
         return self
 
     def __exit__(

@@ -68,7 +68,7 @@ def command(
     Example:
       segdata autolabel runs/teacher cityscapes --scales 0.5 1 2 --flip
     """
-    from segdata.distributed.process_group import joined
+    from segdata.distributed.process_group import init_distributed
     from segdata.inference.loading import open_model
     from segdata.jobs.predict import PredictionPlan, run_predictions
     from segdata.jobs.predict_sources import find_images, plan_auto_labels
@@ -87,7 +87,7 @@ def command(
         settings=trained.prediction_settings(encoding=encoding, threshold=threshold),
     )
     logger.info(f"{len(plan.items)} images, to {target}")
-    with joined(choices.device) as world:
+    with init_distributed(choices.device) as world:
         outcomes, report = run_predictions(plan, trained.predictor(world.device), batch)
     if not as_json and not batch.dry_run and found[0].relative.parts[0] == UNLABELED:
         click.echo(printable(as_source(target)))

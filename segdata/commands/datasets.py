@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import click
 
-from segdata.commands.options import ends_in_one_line, printable
+from segdata.commands.options import handle_interrupts, printable
 from segdata.logs import logger
 
 NUM_SHOWN = 20
@@ -30,7 +30,7 @@ def command() -> None:
     "--all", "show_all", is_flag=True, help=f"Name every file with a fault, not the first {NUM_SHOWN} of each kind."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with every fault.")
-@ends_in_one_line
+@handle_interrupts
 def check(recipe: str, overrides: tuple[str, ...], jobs: int, deep: bool, show_all: bool, as_json: bool) -> None:
     """Say what of the data of RECIPE is missing, unreadable or mismatched; exit 1 if anything is.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segdata.commands.inference_options import inference_options
-from segdata.commands.options import NumbersCommand, ends_in_one_line, one_voice_per_machine, printable
+from segdata.commands.options import NumbersCommand, handle_interrupts, local_rank_zero_errors, printable
 from segdata.logs import logger
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _ENCODING = click.Choice(["auto", "trainIds", "labelIds"])
     "--prediction-encoding", type=_ENCODING, default="auto", show_default=True, help="What --predictions hold."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@ends_in_one_line
+@handle_interrupts
 def command(
     *,
     checkpoint: Path | None,
@@ -67,7 +67,7 @@ def command(
         assert labels is not None
         show(*_compare(predictions, labels, splits, boundary, **others), as_json=as_json)
         return
-    found = one_voice_per_machine(_evaluate)(checkpoint, choices, splits, boundary, **others)
+    found = local_rank_zero_errors(_evaluate)(checkpoint, choices, splits, boundary, **others)
     if found is not None:
         show(*found, as_json=as_json)
 

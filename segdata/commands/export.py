@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from segdata.commands.inference_options import checkpoint_argument
-from segdata.commands.options import NumbersCommand, ends_in_one_line, printable
+from segdata.commands.options import NumbersCommand, handle_interrupts, printable
 
 
 @click.command("export", cls=NumbersCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,7 +20,7 @@ from segdata.commands.options import NumbersCommand, ends_in_one_line, printable
 @click.option("--flip/--no-flip", default=None, help="As for predict.  [default: the recipe's]")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@ends_in_one_line
+@handle_interrupts
 def command(
     *,
     checkpoint: Path,

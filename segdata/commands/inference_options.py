@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from segdata.commands.options import ShardType, ends_in_one_line
+from segdata.commands.options import ShardType, handle_interrupts
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -87,7 +87,7 @@ def run_options(callback: Callback) -> Callback:
         from segdata.batch.run import BatchSettings
 
         batch = BatchSettings(shard=shard, dry_run=dry_run, overwrite=overwrite, fail_fast=fail_fast, progress=True)
-        return ends_in_one_line(callback)(batch=batch, **others)
+        return handle_interrupts(callback)(batch=batch, **others)
 
     for option in reversed(_RUN_OPTIONS):
         run = option(run)

@@ -85,7 +85,7 @@ def batch_options(callback: Callback) -> Callback:
     """Add the options that all batch commands share.
 
     The callback gets them as two keywords: ``batch``, a `segdata.batch.run.BatchSettings`, and ``as_json``, a bool.
-    An interrupted batch ends as `ends_in_one_line` says.
+    An interrupted batch ends as `handle_interrupts` says.
     """
 
     @wraps(callback)
@@ -113,7 +113,7 @@ def batch_options(callback: Callback) -> Callback:
             )
         except SettingsError as error:  # a fault in the options, not in the data
             raise click.UsageError(str(error)) from None
-        return ends_in_one_line(callback)(batch=batch, **others)
+        return handle_interrupts(callback)(batch=batch, **others)
 
     for option in reversed(
         [
@@ -136,7 +136,7 @@ def batch_options(callback: Callback) -> Callback:
     return run  # type: ignore[return-value]
 
 
-def ends_in_one_line(callback: Callback) -> Callback:
+def handle_interrupts(callback: Callback) -> Callback:
     """Let an interrupted command end with one line and the exit code 130 (Ctrl-C) or 143 (SIGTERM)."""
 
     @wraps(callback)
@@ -155,7 +155,7 @@ def ends_in_one_line(callback: Callback) -> Callback:
     return run  # type: ignore[return-value]
 
 
-def one_voice_per_machine(callback: Callback) -> Callback:
+def local_rank_zero_errors(callback: Callback) -> Callback:
     """Let only the first of a launcher's processes on a machine tell a fault; they see the same files."""
 
     @wraps(callback)

@@ -67,7 +67,7 @@ def command(
       segdata predict runs/pspnet cityscapes out --split val --encoding labelIds
       segdata predict runs/pspnet holiday.jpg out --write overlay
     """
-    from segdata.distributed.process_group import joined
+    from segdata.distributed.process_group import init_distributed
     from segdata.inference.loading import open_model
     from segdata.jobs.predict import PredictionPlan, run_predictions
     from segdata.jobs.predict_sources import find_images, plan_predictions
@@ -84,6 +84,6 @@ def command(
         settings=trained.prediction_settings(encoding=encoding, threshold=threshold),
     )
     logger.info(f"{len(plan.items)} images, to {target}")
-    with joined(choices.device) as world:
+    with init_distributed(choices.device) as world:
         outcomes, report = run_predictions(plan, trained.predictor(world.device), batch)
     sys.exit(conclude(outcomes, as_json=as_json, result={"report": report}))

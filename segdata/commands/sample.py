@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segdata.commands.options import ends_in_one_line, printable
+from segdata.commands.options import handle_interrupts, printable
 from segdata.logs import logger
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ EPOCH_SIZE, CROP_SIZE, NUM_CROPS = 2975, (512, 512), 20
     help="Draws whose crops are measured; 0 counts tiles.  [default: 500, or more where labels are small]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@ends_in_one_line
+@handle_interrupts
 def command(
     config: str | None,
     overrides: tuple[str, ...],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segdata.commands.options import ends_in_one_line, one_voice_per_machine, printable
+from segdata.commands.options import handle_interrupts, local_rank_zero_errors, printable
 
 if TYPE_CHECKING:
     from segdata.training.loop import TrainResult
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in DIR, if there is one.")
 @click.option("--nproc", type=click.IntRange(min=1), help="Start so many processes on this machine, one per GPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@ends_in_one_line
-@one_voice_per_machine
+@handle_interrupts
+@local_rank_zero_errors
 def command(
     config: str, out: Path | None, overrides: tuple[str, ...], resume: bool, nproc: int | None, as_json: bool
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segdata.commands.options import ends_in_one_line, printable
+from segdata.commands.options import handle_interrupts, printable
 
 if TYPE_CHECKING:
     from segdata.jobs.verify import Verification
@@ -35,7 +35,7 @@ class SampleType(click.ParamType):  # type: ignore[type-arg]  # generic only sin
 @click.option("--rules", metavar="FILE", help="For --deep: the mapping or class table that was used, if it is a file.")
 @click.option("-j", "--jobs", type=int, default=1, show_default=True, help="Processes; -1: one per core.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@ends_in_one_line
+@handle_interrupts
 def command(folder: Path, deep: int | None, rules: str | None, jobs: int, as_json: bool) -> None:
     """Re-read what a command wrote; name what is damaged, missing or stale.
 

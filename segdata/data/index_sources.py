@@ -17,7 +17,7 @@ from tqdm import tqdm
 from segdata.batch.signals import leave_signals_to_parent
 from segdata.config.recipe import DataRecipe, SourceRecipe
 from segdata.data.samples import find_samples, read_class_ids
-from segdata.distributed.process_group import World
+from segdata.distributed.process_group import DistributedContext
 from segdata.errors import LabelError, SegdataError, SettingsError, StoreError
 from segdata.files import explain_os_error, read_regular, write_atomic
 from segdata.labels.classes import ClassTable
@@ -61,7 +61,12 @@ class TrainingSource:
 
 
 def open_sources(
-    data: DataRecipe, cache: Path, world: World | None = None, *, scan_all: bool = False, progress: bool = False
+    data: DataRecipe,
+    cache: Path,
+    world: DistributedContext | None = None,
+    *,
+    scan_all: bool = False,
+    progress: bool = False,
 ) -> list[TrainingSource]:
     """Return the sources of a recipe, in its order.
 
@@ -70,7 +75,7 @@ def open_sources(
     data : DataRecipe
     cache : Path
         Where rank 0 keeps the indexes it makes; the others read them there.
-    world : World, optional
+    world : DistributedContext, optional
         Whose ranks must all call this together; one process alone where there is none.
     scan_all : bool
         Make whole indexes of sources that draw nothing by class as well.
@@ -82,7 +87,7 @@ def open_sources(
     SegdataError
         If there is no data, a label is bad, or an index is stale or of other classes; the same on every rank.
     """
-    world = World() if world is None else world
+    world = DistributedContext() if world is None else world
     sources = []
     for recipe in data.located_sources:
         path = recipe.index or cache / f"{recipe.name}.npz"

@@ -30,7 +30,7 @@ then dropping its last tensor waits for that lock: for ever. So they live as lon
 
 
 @dataclass(frozen=True)
-class World:
+class DistributedContext:
     """A process among the ranks of a run.
 
     Attributes
@@ -105,7 +105,7 @@ class World:
 
 @dataclass(frozen=True)
 class Place:
-    """What a launcher says of a process: the fields of `World`, and where the ranks meet."""
+    """What a launcher says of a process: the fields of `DistributedContext`, and where the ranks meet."""
 
     rank: int
     num_ranks: int
@@ -159,7 +159,9 @@ def first_host(nodes: str) -> str:
 
 
 @contextmanager
-def joined(device: str = "auto", environment: Mapping[str, str] | None = None) -> Iterator[World]:
+def init_distributed(
+    device: str = "auto", environment: Mapping[str, str] | None = None
+) -> Iterator[DistributedContext]:
     """Join the other ranks, if a launcher made any, and leave them in the end.
 
     Parameters
@@ -176,7 +178,7 @@ def joined(device: str = "auto", environment: Mapping[str, str] | None = None) -
     """
     place = launched_as(os.environ if environment is None else environment) or Place(0, 1, 0, 1)
     chosen = _device(device, place)
-    world = World(place.rank, place.num_ranks, place.local_rank, place.local_ranks, chosen)
+    world = DistributedContext(place.rank, place.num_ranks, place.local_rank, place.local_ranks, chosen)
     if world.local_ranks > 1 and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, cpu_count() // world.local_ranks))
     if world.num_ranks == 1:

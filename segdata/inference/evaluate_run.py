@@ -6,7 +6,7 @@ from typing import Any
 from segdata.config.data import SourceRecipe
 from segdata.config.recipe import load_recipe
 from segdata.data.samples import find_samples
-from segdata.distributed.process_group import joined, launch
+from segdata.distributed.process_group import init_distributed, launch
 from segdata.errors import SegdataError, SettingsError
 from segdata.inference.choices import Choices
 from segdata.inference.evaluate import evaluate
@@ -97,7 +97,7 @@ def _evaluate_here(
     checkpoint: Path, choices: Choices, data: str | None, splits: tuple[str, ...], progress: bool
 ) -> Result | None:
     """Measure in this process, with the other ranks if a launcher started any."""
-    with joined(choices.device) as world:
+    with init_distributed(choices.device) as world:
         trained = open_model(checkpoint, choices)
         source = validation_source(trained, data, splits)
         scores = evaluate(

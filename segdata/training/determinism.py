@@ -12,7 +12,7 @@ from segdata.sampling.seeding import named_key
 WEIGHTS, DROPOUT = 101, 102
 
 
-def name_randomness(*names: int) -> None:
+def seed_from(*names: int) -> None:
     """Make what torch draws next, on every device, a function of these integers.
 
     Done before every forward pass, with the position in the stream among the names, it leaves no state of a generator

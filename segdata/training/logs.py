@@ -18,7 +18,7 @@ from segdata.files import explain_os_error, write_atomic
 METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
 
 
-class Diary:
+class MetricsLogger:
     """What happens in a run, line by line in ``metrics.jsonl``, curves in ``tensorboard/``, a bar on the terminal.
 
     Parameters

@@ -10,7 +10,7 @@ from segdata.batch.signals import STOPPED, StopRequest, noting_signals
 from segdata.config.recipe import Recipe, difference, dump_recipe
 from segdata.data.loader import Batch
 from segdata.data.samples import find_samples
-from segdata.distributed.process_group import World, joined, was_restarted
+from segdata.distributed.process_group import DistributedContext, init_distributed, was_restarted
 from segdata.errors import LabelError, SegdataError, SettingsError, StoreError
 from segdata.files import explain_os_error, only_run_in, write_atomic
 from segdata.inference.evaluate import evaluate
@@ -85,7 +85,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, progress: bo
     out = Path(out)
     with ExitStack() as stack:
         stack.enter_context(arithmetic(deterministic=recipe.deterministic))
-        world = stack.enter_context(joined(recipe.run.device))
+        world = stack.enter_context(init_distributed(recipe.run.device))
         stack.enter_context(limited_threads(recipe.run.threads))
         request = stack.enter_context(noting_signals())
         folder = CheckpointFolder(out, recipe.run.keep_last)
@@ -255,7 +255,7 @@ def _take_folder(out: Path, folder: CheckpointFolder, stack: ExitStack, *, goes_
         )
 
 
-def _read_state(recipe: Recipe, folder: CheckpointFolder, world: World) -> dict[str, Any] | None:
+def _read_state(recipe: Recipe, folder: CheckpointFolder, world: DistributedContext) -> dict[str, Any] | None:
     """Read the newest checkpoint that is whole, the same on every rank; None where there is none."""
     found = folder.latest(lambda line: print(f"segdata: {line}", file=sys.stderr)) if world.is_first else None
     path: Path | None = world.gather(found and found[0])[0]

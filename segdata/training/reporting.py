@@ -14,7 +14,7 @@ from segdata.data.loader import Batch, prepare_images
 from segdata.labels.classes import IGNORE_ID
 from segdata.metrics.scores import Scores
 from segdata.models.layers import resize
-from segdata.training.logs import Diary
+from segdata.training.logs import MetricsLogger
 from segdata.training.setup import Run
 from segdata.training.speed import Stopwatch, peak_flops, peak_memory
 from segdata.training.step import StepReport
@@ -41,11 +41,11 @@ class Reporter:
         self.targets: Counter[str] = Counter()
         self._show = progress
         self._stack = ExitStack()
-        self._diary: Diary | None = None
+        self._diary: MetricsLogger | None = None
 
     def __enter__(self) -> Self:
         if self.world.is_first:
-            diary = Diary(
+            diary = MetricsLogger(
                 self.run.out,
                 self.progress.step,
                 self.run.num_steps,

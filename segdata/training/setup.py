@@ -8,12 +8,12 @@ from typing import Any
 from segdata.config.recipe import Recipe, dump_recipe
 from segdata.data.index_sources import open_sources
 from segdata.data.loader import Batch, PooledTargets, TrainingDataset, make_loader
-from segdata.distributed.process_group import World
+from segdata.distributed.process_group import DistributedContext
 from segdata.losses.build import build_criterion
 from segdata.models import Segmenter, build_model
 from segdata.sampling.sampler import MixedClassUniformSampler
 from segdata.training.batch_norm import synchronized
-from segdata.training.determinism import WEIGHTS, name_randomness
+from segdata.training.determinism import WEIGHTS, seed_from
 from segdata.training.optimizer import MovingAverage, build_optimizer
 from segdata.training.speed import Probe, probe
 from segdata.training.step import Stepper
@@ -61,7 +61,7 @@ class Run:
     recipe : Recipe
     out : Path
         Folder of the run.
-    world : World
+    world : DistributedContext
         All ranks must build it together.
     state : mapping, optional
         What a checkpoint holds, to go on from there.
@@ -75,12 +75,18 @@ class Run:
     """
 
     def __init__(
-        self, recipe: Recipe, out: Path, world: World, state: Mapping[str, Any] | None = None, *, progress: bool = True
+        self,
+        recipe: Recipe,
+        out: Path,
+        world: DistributedContext,
+        state: Mapping[str, Any] | None = None,
+        *,
+        progress: bool = True,
     ) -> None:
         self.recipe, self.out, self.world = recipe, out, world
         self.progress = Progress()
         self.criterion = build_criterion(**recipe.criterion_arguments())
-        name_randomness(recipe.seed, WEIGHTS)
+        seed_from(recipe.seed, WEIGHTS)
         arguments = recipe.model_arguments() | ({} if state is None else {"weights": None})
         model = build_model(**arguments)
         self.probe: Probe = probe(model, self.criterion, recipe.augmentation.crop)

@@ -13,10 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from segdata.config.recipe import Recipe
 from segdata.cpp.tensors import cpp_counts
 from segdata.data.loader import Batch, prepare_images
-from segdata.distributed.process_group import World
+from segdata.distributed.process_group import DistributedContext
 from segdata.labels.classes import IGNORE_ID
 from segdata.losses.criterion import LossReport, SegmentationCriterion, Targets
-from segdata.training.determinism import DROPOUT, name_randomness
+from segdata.training.determinism import DROPOUT, seed_from
 from segdata.training.optimizer import copy_all
 
 
@@ -55,7 +55,7 @@ class Stepper:
     optimizer : torch.optim.Optimizer
         Over the parameters of the bare model.
     recipe : Recipe
-    world : World
+    world : DistributedContext
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Stepper:
         criterion: SegmentationCriterion,
         optimizer: torch.optim.Optimizer,
         recipe: Recipe,
-        world: World,
+        world: DistributedContext,
     ) -> None:
         self.model, self.criterion, self.optimizer, self.recipe, self.world = model, criterion, optimizer, recipe, world
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=recipe.run.precision == "float16")
@@ -106,7 +106,7 @@ class Stepper:
         """Add the gradient of one forward pass; only the last of a step reduces them over the ranks."""
         images = prepare_images(part, self.world.device, self.recipe.augmentation)
         towards = batch_targets(part, self.world.device, self.recipe.table.num_classes)
-        name_randomness(self.recipe.seed, DROPOUT, part.samples[0].position)
+        seed_from(self.recipe.seed, DROPOUT, part.samples[0].position)
         apart = (
             nullcontext() if last or not isinstance(self.wrapped, DistributedDataParallel) else self.wrapped.no_sync()
         )
@@ -182,7 +182,9 @@ def _named(report: LossReport) -> list[tuple[str, Tensor]]:
     return [("loss", report.loss.detach()), *parts, *floors]
 
 
-def _wrapped(model: nn.Module, criterion: SegmentationCriterion, recipe: Recipe, world: World) -> nn.Module:
+def _wrapped(
+    model: nn.Module, criterion: SegmentationCriterion, recipe: Recipe, world: DistributedContext
+) -> nn.Module:
     """Return the model as steps call it: compiled and reduced over ranks; parameters are shared with the bare one."""
     called = cast(nn.Module, torch.compile(model)) if recipe.run.compile else model
     if world.num_ranks == 1:
@@ -193,6 +195,6 @@ def _wrapped(model: nn.Module, criterion: SegmentationCriterion, recipe: Recipe,
         "device_ids": [world.device.index] if world.device.type == "cuda" else None,
         "find_unused_parameters": any(rule.weight == 0 for rule in criterion.rules),
         "gradient_as_bucket_view": True,
-        even_buffers: False,  # `World.from_first` does it, where it matters
+        even_buffers: False,  # `DistributedContext.from_first` does it, where it matters
     }
     return DistributedDataParallel(called, **settings)

@@ -13,7 +13,7 @@ import torch
 from small_runs import differences, write_recipe
 from torch import distributed, multiprocessing, nn
 
-from segdata.distributed.process_group import Place, World, first_host, joined, launched_as
+from segdata.distributed.process_group import DistributedContext, Place, first_host, init_distributed, launched_as
 from segdata.errors import SettingsError
 from segdata.models.checkpoint import read_checkpoint
 from segdata.training.batch_norm import GatheredBatchNorm2d, synchronized
@@ -52,14 +52,14 @@ def test_a_list_without_a_name_is_refused():
 
 
 def test_one_process_needs_no_group():
-    with joined("cpu", {}) as world:
+    with init_distributed("cpu", {}) as world:
         assert (world.is_first, world.total(2.0, 3.0), world.gather("a")) == (True, [2.0, 3.0], ["a"])
         assert not distributed.is_initialized()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_told():
-    with pytest.raises(SettingsError, match="device 'cuda': torch finds no GPU"), joined("cuda", {}):
+    with pytest.raises(SettingsError, match="device 'cuda': torch finds no GPU"), init_distributed("cuda", {}):
         pass
 
 
@@ -308,5 +308,5 @@ def workers(launcher: int) -> list[int]:
 
 def test_one_rank_runs_alone_on_first():
     found: list[int] = []
-    World().on_first(lambda: found.append(1))
+    DistributedContext().on_first(lambda: found.append(1))
     assert found == [1]

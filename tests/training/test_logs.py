@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from segdata.training.logs import Diary, keep_until
+from segdata.training.logs import MetricsLogger, keep_until
 
 
 def test_a_run_that_goes_on_drops_the_lines_of_later_steps_and_a_cut_one(tmp_path):
@@ -16,7 +16,7 @@ def test_a_run_that_goes_on_drops_the_lines_of_later_steps_and_a_cut_one(tmp_pat
 
 
 def test_every_record_is_a_line(tmp_path):
-    with Diary(tmp_path, 0, 9, tensorboard=False, progress=False) as diary:
+    with MetricsLogger(tmp_path, 0, 9, tensorboard=False, progress=False) as diary:
         diary.record("train", 1, {"loss": 0.5, "lr": 0.1})
         diary.record("fault", 2, {"left_out": ["a.png"]})
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -27,7 +27,7 @@ def test_every_record_is_a_line(tmp_path):
 
 
 def test_the_bar_is_on_stderr(tmp_path, capsys):
-    with Diary(tmp_path, 4, 9, tensorboard=False) as diary:
+    with MetricsLogger(tmp_path, 4, 9, tensorboard=False) as diary:
         diary.step()
         diary.say("step 5: mIoU 50.00")
     out, err = capsys.readouterr()
@@ -39,7 +39,7 @@ def test_the_bar_is_on_stderr(tmp_path, capsys):
 @pytest.mark.optional
 def test_curves_and_images_where_tensorboard_is_installed(tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    with Diary(tmp_path, 0, 9, progress=False) as diary:
+    with MetricsLogger(tmp_path, 0, 9, progress=False) as diary:
         diary.record("train", 1, {"loss": 0.5, "lr": 0.1, "parts": {"main": 0.25}})
         diary.image("crop", 1, np.zeros((4, 6, 3), np.uint8))
     found = events.EventAccumulator(str(tmp_path / "tensorboard")).Reload()

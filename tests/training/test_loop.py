@@ -11,7 +11,7 @@ import torch
 from small_runs import differences, small_recipe
 
 from segdata.data.loader import Batch
-from segdata.distributed.process_group import World
+from segdata.distributed.process_group import DistributedContext
 from segdata.errors import SegdataError, SettingsError
 from segdata.models.checkpoint import load_model, read_checkpoint
 from segdata.training.loop import train
@@ -104,7 +104,7 @@ def gradient(run: Run, batch: Batch, images_per_pass: int) -> torch.Tensor:
 
 
 def test_accumulated_passes_weigh_by_their_valid_pixels(tmp_path):
-    run = Run(small_recipe(tmp_path), tmp_path / "out", World(), progress=False)
+    run = Run(small_recipe(tmp_path), tmp_path / "out", DistributedContext(), progress=False)
     run.model.eval()
     batch = next(run.batches())
     batch.class_ids[1:, :20] = 255  # most of three of the four crops
