@@ -26,7 +26,7 @@ import numpy as np
 from isal import isal_zlib
 from PIL import Image
 
-from segdata.batch.run import BatchSettings
+from segdata.batch.work import BatchSettings
 from segdata.codecs.png import decode_bands
 from segdata.codecs.png_chunks import split_png
 from segdata.codecs.png_filters import RowMapper

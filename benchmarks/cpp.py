@@ -22,13 +22,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from segdata.batch.run import BatchSettings
+from segdata.batch.run import run_plan
+from segdata.batch.work import BatchSettings
 from segdata.codecs.npz import write_npz
 from segdata.compiled import compiled
 from segdata.cpp.sparse import SparseCounts, pool_label
 from segdata.cpp.store import check_cpp, decode_cpp, encode_cpp, load_cpp
 from segdata.cpp.targets import pool_targets
-from segdata.jobs.precompute import plan_precompute, run_precompute
+from segdata.jobs.precompute import plan_precompute
 from segdata.labels.classes import ClassTable
 from segdata.labels.mapping import LabelMapping
 from segdata.labels.remap import remap_labels
@@ -163,7 +164,7 @@ def compare_command(labels: Mapping[str, Label], folder: Path, torch_whole: floa
     batch = BatchSettings(overwrite=True)
     files = [item.label for item in plan.items]
     ways = {
-        "ours": lambda: run_precompute(plan, batch),
+        "ours": lambda: run_plan(plan, batch),
         "pillow": lambda: [np.asarray(Image.open(one)) for one in files],
     }
     took = {name: seconds / len(files) for name, seconds in medians(ways, 3).items()}

@@ -6,7 +6,7 @@ Run: python docs/write_sampling_figures.py
 import tempfile
 from pathlib import Path
 
-from segdata.batch.run import BatchSettings
+from segdata.batch.runners import BatchSettings
 from segdata.config.mixture_presets import preset_sources
 from segdata.data.crop_dataset import CropDataset
 from segdata.data.draw_summary import LabelCrops, epoch_as_json, summarize_epoch
@@ -14,7 +14,8 @@ from segdata.figures.class_shares import epoch_figure
 from segdata.figures.crops import contact_sheet
 from segdata.figures.saving import save_figure
 from segdata.figures.stream_draws import stream_figure
-from segdata.jobs.index import plan_index, run_index
+from segdata.jobs.index import plan_index
+from segdata.sampling.index_builder import run_index
 from segdata.sampling.sampler import MixedClassUniformSampler
 from segdata.synthetic import write_cityscapes
 

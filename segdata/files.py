@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -231,7 +232,7 @@ def refuse_same_folder(source: Path, destination: Path) -> None:
 
 
 @contextmanager
-def only_run_in(folder: Path, *, shared: bool = False) -> Iterator[None]:
+def only_run_in(folder: Path, *, shared: bool = False, patience: float = 0.0) -> Iterator[None]:
     """Hold a folder, so that no second run works in it at the same time; the hold ends with the process.
 
     It is an advisory lock on the folder itself and leaves no file. Where the file system has no locks (some network
@@ -243,6 +244,8 @@ def only_run_in(folder: Path, *, shared: bool = False) -> Iterator[None]:
         An existing folder.
     shared : bool
         Let others that also share it in: the shards of one run.
+    patience : float
+        How many seconds to wait for a run that holds the folder.
 
     Raises
     ------
@@ -251,17 +254,27 @@ def only_run_in(folder: Path, *, shared: bool = False) -> Iterator[None]:
     """
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise SettingsError(
-                f"{folder}: another segdata command is writing here. Wait for it, or choose another DST."
-            ) from error
-        except OSError:
-            pass  # no locks here
+        deadline = time.monotonic() + patience
+        while not _lock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
+            if time.monotonic() >= deadline:
+                raise SettingsError(
+                    f"{folder}: another segdata command is writing here. Wait for it, or choose another DST."
+                )
+            time.sleep(0.05)
         yield
     finally:
         os.close(handle)
+
+
+def _lock(handle: int, how: int) -> bool:
+    """Lock a file if nobody else has; where the file system has no locks, say that it is locked."""
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _stem(name: str) -> str:

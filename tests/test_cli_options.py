@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from segdata.batch.run import Outcome
+from segdata.batch.work import Outcome
 from segdata.commands.options import (
     NumbersCommand,
     batch_options,
@@ -106,7 +106,7 @@ def test_a_source_that_is_not_there_is_a_usage_error() -> None:
 
 
 def test_the_shared_options_make_one_settings_object() -> None:
-    values = understood("-j", "4", "--shard", "2/8", "--dry-run", "--overwrite", "--fail-fast", "--json")
+    values = understood("-j", "4", "--shard", "2/8", "--dry-run", "--overwrite", "--update", "--fail-fast", "--json")
     assert values["as_json"] is True
     assert values["batch"] == {
         "jobs": 4,
@@ -114,6 +114,7 @@ def test_the_shared_options_make_one_settings_object() -> None:
         "dask": None,
         "dry_run": True,
         "overwrite": True,
+        "update": True,
         "fail_fast": True,
         "progress": True,
     }

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segdata.batch.run import BatchSettings
-from segdata.jobs.index import plan_index, run_index
+from segdata.batch.work import BatchSettings
+from segdata.jobs.index import plan_index
+from segdata.sampling.index_builder import run_index
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

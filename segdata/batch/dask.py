@@ -14,8 +14,8 @@ from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
-from segdata.batch.interrupts import StopFlag
 from segdata.batch.isolation import Isolation
+from segdata.batch.signals import StopFlag
 from segdata.batch.work import (
     BatchSettings,
     ItemType,

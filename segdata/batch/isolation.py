@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Generic
 
-from segdata.batch.interrupts import StopFlag
+from segdata.batch.signals import StopFlag
 from segdata.batch.work import ItemType, Outcome
 
 DEATHS_IN_A_ROW = 8  # so many files that each kill a worker of their own say that it is not the files

@@ -20,8 +20,8 @@ from typing import Any, Generic
 from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
 
-from segdata.batch.interrupts import StopFlag, signals_held_back
 from segdata.batch.isolation import Isolation, given_up
+from segdata.batch.signals import StopFlag, signals_held_back
 from segdata.batch.work import BatchSettings, ItemType, Outcome, Work, cut_chunks, failed_chunk, work_on_chunk
 
 THREAD_LIMITS = (

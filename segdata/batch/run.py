@@ -1,114 +1,389 @@
-"""One batch runner under all the batch commands: a function, many files, an outcome for each.
+"""One run of a batch command over a destination: plan, shard, work, report, exit code.
 
-The runner knows nothing of labels or targets. It takes a picklable function from an item to an `Outcome`, calls it for
-every item here, in processes (`segdata.batch.processes`) or on a Dask cluster (`segdata.batch.dask`), and
-promises: a bad file costs its own outcome and no other; a worker that dies costs at most the file that killed it; an
-interruption leaves what is done. `dry_run` and `overwrite` are read by the function, not by the runner.
+A command states a `Plan`: its items, what determines their outputs, and a `Job`: how an item's output is made and when
+one that is there can be kept. All else is here, once::
+
+    outcomes, report = run_plan(plan, batch)
+
+While a run works, its report says "running" with its settings, so that a run with other settings is refused at its
+start. It stays "running" where --fail-fast left files untried; these keep the entries of the report before.
 """
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from hashlib import blake2b
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from segdata.batch.interrupts import Interrupted, StopFlag, stop_on_signals
-from segdata.batch.work import BatchSettings, ItemType, Outcome, Work, work_on
-from segdata.logs import progress_bar
+from segdata import __version__
+from segdata.batch.artifact import HOW_TO_FIX, StaleError, as_json, describe_difference
+from segdata.batch.report import (
+    REPORT_FORMAT,
+    encode_report,
+    entry_of,
+    find_shard_reports,
+    outcome_of,
+    read_report,
+    read_shard_reports,
+    shard_report,
+)
+from segdata.batch.runners import run_batch, take_shard
+from segdata.batch.work import BatchSettings, Outcome
+from segdata.errors import SettingsError, StoreError
+from segdata.files import explain_os_error, only_run_in, sweep_temporaries, write_atomic
 
-__all__ = ["BatchSettings", "Outcome", "run_batch", "stream_batch", "take_shard"]
+SECONDS_TO_WAIT = 60.0
+"""How long a shard waits for another one that is summing up."""
 
 
-Runner = Callable[[Work[Any], Sequence[Any], BatchSettings, StopFlag], Iterator[Outcome]]
+class PlacedItem(Protocol):
+    """One piece of work, and what it reads and writes, as paths below SRC and DST."""
+
+    @property
+    def key(self) -> str:
+        """Name the item in the report; unique, and the same in every run."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """Say what it is made from."""
+        ...
+
+    @property
+    def target(self) -> str:
+        """Say where it goes."""
+        ...
 
 
-def run_batch(work: Work[ItemType], items: Sequence[ItemType], settings: BatchSettings) -> list[Outcome]:
-    """Call `work` for every item of the shard and return the outcomes, sorted by key.
+ItemType = TypeVar("ItemType", bound=PlacedItem)
+
+
+class Job(ABC, Generic[ItemType]):
+    """What a command does with one item; picklable, for other processes and machines."""
+
+    def describe(self, item: ItemType) -> dict[str, Any]:
+        """Return what the report says of an item whatever becomes of it."""
+        return {"source": item.source, "target": item.target}
+
+    @abstractmethod
+    def read(self, item: ItemType) -> Any:
+        """Return what the output is made from, as `match` and `make` take it: bytes, as a rule."""
+
+    @abstractmethod
+    def match(self, item: ItemType, source: Any) -> dict[str, Any] | None:
+        """Return the facts of an output that is there and valid; None where it is to be made.
+
+        Raises
+        ------
+        StoreError
+            If something else is there; `StaleError` if the output is of other bytes of its source.
+        """
+
+    @abstractmethod
+    def make(self, item: ItemType, source: Any) -> dict[str, Any]:
+        """Make and write the output, and return its facts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan(ABC, Generic[ItemType]):
+    """What a run does, from where to where.
+
+    Attributes
+    ----------
+    tool : str
+        The command's name, which is also that of the report.
+    source : Path
+        The folder that is read, absolute.
+    destination : Path
+        The folder of the report, absolute.
+    items : sequence of PlacedItem
+        All that there is to do, whatever the shard.
+    """
+
+    tool: str
+    source: Path
+    destination: Path
+    items: Sequence[ItemType] = field(repr=False)
+
+    @property
+    def report(self) -> Path:
+        """Where the report goes."""
+        return self.destination / f"{self.tool}.json"
+
+    @property
+    @abstractmethod
+    def recorded(self) -> Mapping[str, Any]:
+        """All that determines the outputs, JSON-able, with digests of what was read from files (a mapping, a table)."""
+
+    @property
+    @abstractmethod
+    def job(self) -> Job[ItemType]:
+        """What is done with each item."""
+
+    @abstractmethod
+    def targets(self, item: ItemType) -> Sequence[Path]:
+        """Return the files that an item may write; leftover temporaries of exactly these are removed."""
+
+    @abstractmethod
+    def totals(self, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
+        """Return sums over the files, JSON-able, the same however the run came about."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes
+    ----------
+    outcomes : list of Outcome
+        One per item of the shard that was tried, and one for the report if it cannot be written.
+    report : dict
+        As written; of the shard alone where there are several.
+    all_outcomes : list of Outcome or None
+        Those of every item of the plan, where this run, or the last of its shards, brought it to its end.
+    """
+
+    outcomes: list[Outcome]
+    report: dict[str, Any]
+    all_outcomes: list[Outcome] | None = None
+
+
+def exit_code(outcomes: Sequence[Outcome]) -> int:
+    """Return what a command ends with: 1 if a file has an error, else 0."""
+    return int(any(outcome.status == "error" for outcome in outcomes))
+
+
+def run_plan(
+    plan: Plan[ItemType],
+    batch: BatchSettings,
+    *,
+    redo: bool | None = None,
+    finish: Callable[[list[Outcome]], None] | None = None,
+) -> RunResult:
+    """Do what is planned and write the report.
 
     Parameters
     ----------
-    work : callable
-        Picklable, from an item to an `Outcome`. It may raise: `SegdataError`, `OSError`, `MemoryError` and anything
-        unexpected become the outcome "error" of that item.
-    items : sequence
-        Picklable, keys unique. Paths in them are absolute where Dask workers shall find them.
-    settings : BatchSettings
-        Where and how to run.
-
-    Returns
-    -------
-    list of Outcome
-        One per item of the shard; fewer only when `fail_fast` stopped the run.
+    plan : Plan
+    batch : BatchSettings
+        How it runs.
+    redo : bool, optional
+        Make outputs again that are there and valid; `batch.overwrite` if not given.
+    finish : callable, optional
+        Called with the outcomes of all items when the last one is tried, while no other run can work there.
 
     Raises
     ------
-    Interrupted
-        On Ctrl-C or SIGTERM, after the files in hand are finished; a second one does not wait for them.
     SettingsError
-        If the Dask cluster cannot be reached.
+        If the outputs there were made with other settings and `batch.overwrite` is not set, or another run is
+        writing there.
+    StoreError
+        If the destination cannot be written, or the report there is damaged.
     """
-    return sorted(stream_batch(work, items, settings), key=lambda outcome: outcome.key)
+    mine = take_shard(plan.items, batch.shard)
+    redo = batch.overwrite if redo is None else redo
+    work = _ItemWork(plan.job, dry_run=batch.dry_run, redo=redo, update=batch.update)
+    run = _Run(plan, mine, batch)
+    with run.hold():
+        outcomes = run_batch(work, plan.items, batch)
+        report, faults = run.conclude(outcomes)
+        is_whole = batch.shard[1] == 1 and len(outcomes) == len(plan.items)
+        if is_whole and finish is not None and not batch.dry_run:
+            finish(outcomes)
+    everything = outcomes if is_whole else run.sum_up_shards(finish)
+    return RunResult([*outcomes, *faults], report, everything)
 
 
-def stream_batch(work: Work[ItemType], items: Sequence[ItemType], settings: BatchSettings) -> Iterator[Outcome]:
-    """Do as `run_batch` does, yielding each outcome when it comes, in no particular order."""
-    mine = take_shard(items, settings.shard)
-    with (
-        stop_on_signals() as stop,
-        progress_bar(total=len(mine), unit="files", enabled=settings.progress) as bar,
-    ):
-        num_done = num_errors = 0
-        for outcome in _choose_runner(settings)(work, mine, settings, stop):
-            bar.update()
-            num_done += 1
-            if outcome.status == "error":
-                num_errors += 1
-                bar.set_postfix_str(f"{num_errors} failed", refresh=False)
-            yield outcome
-            if outcome.status == "error" and settings.fail_fast:
-                return
-        if stop.signal is not None and num_done < len(mine):
-            raise Interrupted(stop.signal, f"after {num_done} of {len(mine)} files")
+@dataclass(frozen=True)
+class _ItemWork(Generic[ItemType]):
+    """The work of a run on one item."""
+
+    job: Job[ItemType]
+    dry_run: bool
+    redo: bool
+    update: bool
+
+    def __call__(self, item: ItemType) -> Outcome:
+        source = self.job.read(item)
+        facts = None if self.redo else self._match(item, source)
+        status: Literal["kept", "todo", "done"] = "kept"
+        if facts is None:
+            status = "todo" if self.dry_run else "done"
+            facts = {} if self.dry_run else self.job.make(item, source)
+        return Outcome(key=item.key, status=status, facts=self.job.describe(item) | facts)
+
+    def _match(self, item: ItemType, source: Any) -> dict[str, Any] | None:
+        try:
+            return self.job.match(item, source)
+        except StaleError:
+            if not self.update:
+                raise
+            return None
 
 
-def take_shard(items: Sequence[ItemType], shard: tuple[int, int]) -> list[ItemType]:
-    """Return the items of one shard: disjoint, complete, and the same whatever other items there are.
+class _Run(Generic[ItemType]):
+    """The report of a run over its time."""
 
-    Parameters
-    ----------
-    items : sequence
-        With unique keys.
-    shard : (int, int)
-        ``(I, N)`` with I from 1 to N; a key belongs to part ``1 + hash(key) mod N``, with BLAKE2b as the hash.
-    """
-    keys = [item.key for item in items]
-    assert len(set(keys)) == len(keys), "two items of a batch have the same key"
-    part, parts = shard
-    return [item for item, key in zip(items, keys, strict=True) if _hash(key) % parts == part - 1]
+    def __init__(self, plan: Plan[ItemType], mine: Sequence[ItemType], batch: BatchSettings) -> None:
+        self.plan, self.mine, self.batch = plan, mine, batch
+        self.report = shard_report(plan.report, batch.shard)
+        self.head: dict[str, Any] = {
+            "tool": plan.tool,
+            "segdata": __version__,
+            "format": REPORT_FORMAT,
+            "source": str(plan.source.absolute()),
+            "settings": as_json(plan.recorded),
+        }
 
-
-def _run_here(
-    work: Work[ItemType], items: Sequence[ItemType], _settings: BatchSettings, stop: StopFlag
-) -> Iterator[Outcome]:
-    """Work on the items in this process."""
-    for item in items:
-        if stop.signal is not None:
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Refuse other settings, hold the destination, sweep temporaries, write that the run is under way."""
+        folder = self.report.parent
+        if self.batch.dry_run:
+            self._refuse_other_settings()
+            yield
             return
-        yield work_on(work, item)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(explain_os_error(error, "cannot be made", folder)) from error
+        # A shard sweeps what belongs to it alone: others write beside it.
+        targets = [*(path for item in self.mine for path in self.plan.targets(item)), self.report]
+        with only_run_in(folder, shared=self._is_shard, patience=SECONDS_TO_WAIT if self._is_shard else 0):
+            before = self._refuse_other_settings()
+            sweep_temporaries(targets)
+            self._write_running(before)
+            try:
+                yield
+            finally:
+                sweep_temporaries(targets)
+
+    def conclude(self, outcomes: Sequence[Outcome]) -> tuple[dict[str, Any], list[Outcome]]:
+        """Write the report of the run, or of its shard; a dry run writes nothing.
+
+        Returns
+        -------
+        report : dict
+            As written, or its head and totals where it cannot be.
+        faults : list of Outcome
+            The report's own error, if there is one: a full disk, as a rule, and the faults of the files are to be told
+            as well.
+        """
+        totals = dict(self.plan.totals(outcomes))
+        whole = self._whole(outcomes, totals, self.mine, keep_facts=self._is_shard)
+        if not self.batch.dry_run:
+            try:
+                write_atomic(self.report, encode_report(whole), durable=True)
+                if not self._is_shard and whole["state"] != "running":
+                    _remove(find_shard_reports(self.plan.report))
+            except StoreError as error:
+                fault = Outcome(key=self.report.name, status="error", message=str(error))
+                return {**self.head, "state": "faulty", "totals": totals}, [fault]
+        return whole, []
+
+    def sum_up_shards(self, finish: Callable[[list[Outcome]], None] | None) -> list[Outcome] | None:
+        """Write the whole report if this was the last shard to end; return the outcomes of all items then.
+
+        Whoever ends last finds no other shard holding the folder, and all their reports written.
+        """
+        if not self._is_shard or self.batch.dry_run:
+            return None
+        try:
+            with only_run_in(self.report.parent):
+                return self._sum_up_held(finish)
+        except SettingsError:  # another shard is at work, and sums up when it ends
+            return None
+
+    def _sum_up_held(self, finish: Callable[[list[Outcome]], None] | None) -> list[Outcome] | None:
+        parts = self.batch.shard[1]
+        paths = [shard_report(self.plan.report, (part, parts)) for part in range(1, parts + 1)]
+        shards = read_shard_reports(paths)
+        if len(shards) < parts or any(
+            shard["state"] == "running" or shard["settings"] != self.head["settings"] for shard in shards
+        ):
+            return None
+        entries = {key: entry for shard in shards for key, entry in shard["files"].items()}
+        if entries.keys() != {item.key for item in self.plan.items}:
+            return None
+        outcomes = [outcome_of(key, entry) for key, entry in sorted(entries.items())]
+        whole = self._whole(outcomes, self.plan.totals(outcomes), self.plan.items, keep_facts=False)
+        write_atomic(self.plan.report, encode_report(whole), durable=True)
+        _remove(find_shard_reports(self.plan.report))
+        if finish is not None:
+            finish(outcomes)
+        return outcomes
+
+    def _whole(
+        self,
+        outcomes: Sequence[Outcome],
+        totals: Mapping[str, Any],
+        items: Sequence[ItemType],
+        *,
+        keep_facts: bool,
+    ) -> dict[str, Any]:
+        """Return the report of these outcomes; the pixels of each class stay in the outputs, the totals and shards."""
+        places = {item.key: {"source": item.source, "target": item.target} for item in items}
+        shown = outcomes if keep_facts else [_without_pixels(outcome) for outcome in outcomes]
+        tried = {outcome.key: places.get(outcome.key, {}) | entry_of(outcome) for outcome in shown}
+        untried = places.keys() - tried.keys()
+        return self.head | {
+            "state": "running" if untried else "faulty" if exit_code(outcomes) else "complete",
+            "totals": dict(totals),
+            "files": self._entries_before(untried) | tried,
+        }
+
+    @property
+    def _is_shard(self) -> bool:
+        return self.batch.shard[1] > 1
+
+    def _entries_before(self, keys: Set[str]) -> dict[str, Any]:
+        """Return what the report on the disk says of files that this run did not try, if it is of the same settings."""
+        if not keys or self.batch.dry_run:
+            return {}
+        before = read_report(self.report)
+        if before is None or before["settings"] != self.head["settings"]:
+            return {}
+        return {key: entry for key, entry in before.get("files", {}).items() if key in keys}
+
+    def _refuse_other_settings(self) -> dict[str, Any] | None:
+        """Return the report of this run, or shard, that is there; refuse those of other settings, or remove them."""
+        reports = [self.plan.report]
+        if self._is_shard and self.plan.report.parent.is_dir():
+            reports += find_shard_reports(self.plan.report)
+        for path in reports:
+            try:
+                before = read_report(path)
+            except StoreError:
+                if not self.batch.overwrite:
+                    raise
+                before = None
+            difference = before and self._difference(before)
+            if not difference:
+                continue
+            if not self.batch.overwrite:
+                raise SettingsError(f"{self.report.parent}: holds output of other settings: {difference}. {HOW_TO_FIX}")
+            if self._is_shard and not self.batch.dry_run:
+                path.unlink(missing_ok=True)  # no later shard is to meet it
+        return None if self.batch.overwrite else read_report(self.report)
+
+    def _difference(self, before: Mapping[str, Any]) -> str | None:
+        return describe_difference(
+            {"tool": before["tool"], **before["settings"]}, {"tool": self.head["tool"], **self.head["settings"]}
+        )
+
+    def _write_running(self, before: Mapping[str, Any] | None) -> None:
+        """Say in the report that a run is under way, keeping what an earlier run said of its files."""
+        running = encode_report({"totals": {}, "files": {}, **(before or {}), **self.head, "state": "running"})
+        if before is None or encode_report(before) != running:
+            write_atomic(self.report, running, durable=True)
 
 
-def _choose_runner(settings: BatchSettings) -> Runner:
-    """Return the runner that the settings ask for; Dask and joblib are imported only when they are used."""
-    if settings.dask is not None:
-        from segdata.batch.dask import run_on_dask
-
-        return run_on_dask
-    if settings.num_processes > 1:
-        from segdata.batch.processes import run_in_processes
-
-        return run_in_processes
-    return _run_here
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
-def _hash(key: str) -> int:
-    """Return 64 bits that depend on the key alone (Python's own hash differs from run to run)."""
-    return int.from_bytes(blake2b(os.fsencode(key), digest_size=8).digest(), "little")
+def _without_pixels(outcome: Outcome) -> Outcome:
+    """Leave the pixels of each class to the output and the totals; the report keeps one short line per file."""
+    return replace(outcome, facts={name: fact for name, fact in outcome.facts.items() if name != "pixels"})

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGUSR1 and Ctrl-C ask a run to stop; it does so at the end of a step, when all ranks know."""
+"""Ctrl-C, SIGTERM and Slurm's SIGUSR1: they ask for a stop, which comes at a place where nothing is lost."""
 
 import os
 import signal
@@ -7,41 +7,93 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 STOPPED, INTERRUPTED = 143, 130
-"""Exit codes: by the shell's custom 128 + SIGTERM, for SIGUSR1 too, which Slurm sends ahead of it; 128 + SIGINT."""
+"""Exit codes: 128 + SIGTERM, for SIGUSR1 too, which Slurm sends ahead of it; 128 + SIGINT."""
+
+BATCH_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+TRAINING_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
-class StopRequest:
-    """Whether a signal has asked to stop.
+class Interrupted(KeyboardInterrupt):
+    """A command was asked to stop, and did, leaving what is done.
 
     Attributes
     ----------
     exit_code : int
-        0 while none has; then what the process ends with.
+        `INTERRUPTED` for Ctrl-C, else `STOPPED`.
     """
 
-    def __init__(self) -> None:
-        self.exit_code = 0
+    def __init__(self, number: int, how_far: str) -> None:
+        name = signal.Signals(number).name
+        super().__init__(f"stopped by {name} {how_far}. Run the same command again; it continues from here.")
+        self.exit_code = _exit_code(number)
+
+
+class StopFlag:
+    """The signal that asked to stop, or None.
+
+    Parameters
+    ----------
+    raise_second : bool
+        Whether a second signal raises `Interrupted`, for a user who does not want to wait.
+    """
+
+    def __init__(self, *, raise_second: bool = True) -> None:
+        self.signal: int | None = None
+        self._raise_second = raise_second
+
+    @property
+    def exit_code(self) -> int:
+        """What the process ends with: 0 while no signal came."""
+        return 0 if self.signal is None else _exit_code(self.signal)
 
     def receive(self, number: int, _frame: FrameType | None = None) -> None:
-        """Note a signal; the first one decides."""
-        self.exit_code = self.exit_code or (INTERRUPTED if number == signal.SIGINT else STOPPED)
+        """Note the first signal; it decides the exit code."""
+        if self.signal is None:
+            self.signal = number
+        elif self._raise_second:
+            raise Interrupted(number, "without waiting for the files in hand")
 
 
 @contextmanager
-def noting_signals() -> Iterator[StopRequest]:
-    """Note signals while the block runs; outside the main thread, nothing changes."""
-    request = StopRequest()
+def stop_on_signals(
+    signals: tuple[signal.Signals, ...] = BATCH_SIGNALS, *, raise_second: bool = True
+) -> Iterator[StopFlag]:
+    """Note signals in a flag while the block runs; outside the main thread, nothing changes."""
+    flag = StopFlag(raise_second=raise_second)
     if threading.current_thread() is not threading.main_thread():
-        yield request
+        yield flag
         return
-    before = {number: signal.signal(number, request.receive) for number in STOPPING}
+    before = {number: signal.signal(number, flag.receive) for number in signals}
     try:
-        yield request
+        yield flag
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def raise_on_sigterm() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, in one line, also before its work begins."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise Interrupted(number, "before the work began or after it ended")
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
+
+
+@contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back while the block runs.
+
+    Processes started inside never receive either: a mask outlives `exec`. So Ctrl-C, which the terminal sends to the
+    whole group, reaches only the one process that knows what to do.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, BATCH_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def leave_signals_to_parent(_worker: int) -> None:
@@ -53,3 +105,7 @@ def leave_signals_to_parent(_worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _exit_code(number: int) -> int:
+    return INTERRUPTED if number == signal.SIGINT else STOPPED

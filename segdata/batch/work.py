@@ -1,6 +1,6 @@
 """The words of a batch: an item, what becomes of it, how it is run; and how work on one item or chunk is done.
 
-Below the runners, so that they and what starts them (`segdata.batch.run`) speak of the same things.
+Below the runners, so that they and what starts them (`segdata.batch.runners`) speak of the same things.
 """
 
 import contextlib
@@ -63,7 +63,9 @@ class BatchSettings:
     dry_run : bool
         Only say what would be done.
     overwrite : bool
-        Do again what is already there, and accept outputs of other settings.
+        Make again what is already there, and accept outputs of other settings.
+    update : bool
+        Make again what was made from other bytes of its source than are there now.
     fail_fast : bool
         Stop at the first error.
     progress : bool
@@ -75,6 +77,7 @@ class BatchSettings:
     dask: str | None = None
     dry_run: bool = False
     overwrite: bool = False
+    update: bool = False
     fail_fast: bool = False
     progress: bool = False
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segdata.commands.inference_options import checkpoint_argument, inference_options, run_options
+from segdata.commands.inference_options import checkpoint_argument, inference_options, one_process_options
 from segdata.commands.options import NumbersCommand, conclude, printable
 from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.batch.run import BatchSettings
+    from segdata.batch.work import BatchSettings
     from segdata.inference.choices import Choices
 
 FOLDER = "autolabeled"
@@ -45,7 +45,7 @@ UNLABELED = "train_extra"
     help="Ignore pixels that are less sure, for good; a recipe can also do so when it reads.",
 )
 @inference_options
-@run_options
+@one_process_options
 def command(
     *,
     checkpoint: Path,
@@ -79,19 +79,21 @@ def command(
     if not splits and any(image.relative.parts[0] == UNLABELED for image in found):
         found = [image for image in found if image.relative.parts[0] == UNLABELED]
     trained = open_model(checkpoint, choices)
-    plan = PredictionPlan(
-        tool="autolabel",
-        source=source,
-        out=target,
-        items=plan_auto_labels(found, target),
-        settings=trained.prediction_settings(encoding=encoding, threshold=threshold),
-    )
-    logger.info(f"{len(plan.items)} images, to {target}")
+    settings = trained.prediction_settings(encoding=encoding, threshold=threshold)
     with init_distributed(choices.device) as world:
-        outcomes, report = run_predictions(plan, trained.predictor(world.device), batch)
+        plan = PredictionPlan(
+            tool="autolabel",
+            source=source,
+            destination=target,
+            items=plan_auto_labels(found, target),
+            settings=settings,
+            predictor=trained.predictor(world.device),
+        )
+        logger.info(f"{len(plan.items)} images, to {target}")
+        result = run_predictions(plan, batch)
     if not as_json and not batch.dry_run and found[0].relative.parts[0] == UNLABELED:
         click.echo(printable(as_source(target)))
-    sys.exit(conclude(outcomes, as_json=as_json, result={"report": report}))
+    sys.exit(conclude(result.outcomes, as_json=as_json, result={"report": result.report}))
 
 
 def as_source(out: Path) -> str:

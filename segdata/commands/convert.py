@@ -1,7 +1,7 @@
 """`segdata convert`: any folder of label images by a mapping."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,7 +11,8 @@ from segdata.commands.options import batch_options, conclude, printable, source_
 from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.batch.run import BatchSettings, Outcome
+    from segdata.batch.run import RunResult
+    from segdata.batch.work import BatchSettings
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -81,14 +82,13 @@ def command(
 
     plan = plan_folder(source, destination, ConvertSettings(mapping=LabelMapping.load(mapping), **settings))
     logger.info(f"mapping {mapping}, to {destination}")
-    outcomes, report = run_convert(plan, batch)
-    sys.exit(finish(outcomes, report, as_json=as_json))
+    sys.exit(finish(run_convert(plan, batch), as_json=as_json))
 
 
-def finish(outcomes: "Sequence[Outcome]", report: Mapping[str, Any], *, as_json: bool) -> int:
+def finish(ended: "RunResult", *, as_json: bool) -> int:
     """Print the tables (where something was converted), or all as JSON, and the faults; return the exit code."""
     from segdata.jobs.convert_report import format_totals
 
-    if not as_json and report["totals"]["labels"]:
-        click.echo(printable(format_totals(report["totals"])))
-    return conclude(outcomes, as_json=as_json, result={"report": report})
+    if not as_json and ended.report["totals"]["labels"]:
+        click.echo(printable(format_totals(ended.report["totals"])))
+    return conclude(ended.outcomes, as_json=as_json, result={"report": ended.report})

@@ -11,7 +11,7 @@ from segdata.commands.options import batch_options, source_and_destination
 from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.batch.run import BatchSettings
+    from segdata.batch.work import BatchSettings
 
 
 def sibling(source: Path) -> Path:
@@ -73,5 +73,4 @@ def command(
     )
     plan = plan_vistas(root, destination, ConvertSettings(mapping=rule, **settings), images=images)
     logger.info(f"labels {root.version} (by {root.evidence}), mapping {rule.name}, to {destination}")
-    outcomes, report = run_convert(plan, batch)
-    sys.exit(finish(outcomes, report, as_json=as_json))
+    sys.exit(finish(run_convert(plan, batch), as_json=as_json))

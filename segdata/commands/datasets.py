@@ -42,7 +42,7 @@ def check(recipe: str, overrides: tuple[str, ...], jobs: int, deep: bool, show_a
       segdata datasets check my-recipe.yaml
       segdata datasets check camvid-pspnet-cpp --set data.root=/data/camvid -j -1
     """
-    from segdata.batch.run import BatchSettings
+    from segdata.batch.work import BatchSettings
     from segdata.config.recipe import load_recipe
     from segdata.jobs.check_datasets import check_datasets
 

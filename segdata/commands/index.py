@@ -13,8 +13,8 @@ from segdata.commands.options import batch_options, conclude, printable
 from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.batch.run import BatchSettings
-    from segdata.jobs.index import IndexPlan
+    from segdata.batch.work import BatchSettings
+    from segdata.sampling.index_builder import IndexPlan
 
 MOST_ERRORS = 20  # lines of errors on the terminal
 
@@ -72,7 +72,8 @@ def command(
     if not source.is_dir():
         raise click.BadParameter(f"'{source}' is a file. Expected a folder, or --show.", param_hint="SRC")
     from segdata.data.draw_summary import summarize_index
-    from segdata.jobs.index import plan_index, run_index
+    from segdata.jobs.index import plan_index
+    from segdata.sampling.index_builder import run_index
 
     if output is None and not source.name:
         raise click.UsageError(f"-o: not given, and {source} has no file beside it. Give one.")
@@ -80,7 +81,6 @@ def command(
     plan = plan_index(source, Path(os.path.abspath(chosen)), **settings)  # noqa: PTH100
     logger.info(f"{len(plan.items)} {plan.settings.kind} of {plan.settings.encoding} to {plan.output}")
     _tell_lacking_images(plan)
-    before = plan.output.exists()
     outcomes, index = run_index(plan, batch)
     result: dict[str, Any] = {"output": str(plan.output)}
     if index is not None:
@@ -91,8 +91,7 @@ def command(
     if code:
         logger.info(f"{plan.output}: not written. Fix or remove the files above and run it again; done work is kept.")
     elif index is None and batch.shard[1] > 1:
-        how = "without --shard, with --overwrite" if before or batch.overwrite else "without --shard"
-        logger.info(f"{plan.output}: not written yet. When all shards are done, run it again {how}.")
+        logger.info(f"{plan.output}: not written yet. The last shard to end writes it.")
     sys.exit(code)
 
 

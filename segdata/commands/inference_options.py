@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from segdata.commands.options import ShardType, handle_interrupts
+from segdata.commands.options import batch_options
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -64,31 +64,6 @@ def inference_options(callback: Callback) -> Callback:
     return run  # type: ignore[return-value]
 
 
-_RUN_OPTIONS = (
-    click.option(
-        "--shard",
-        type=ShardType(),
-        default=(1, 1),
-        metavar="I/N",
-        help="Only the I-th of N parts of the images: one for each GPU.",
-    ),
-    click.option("--dry-run", is_flag=True, help="Only say what would be done."),
-    click.option("--overwrite", is_flag=True, help="Do again what is there, whatever settings made it."),
-    click.option("--fail-fast", is_flag=True, help="Stop at the first error."),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-)
-
-
-def run_options(callback: Callback) -> Callback:
-    """Add the options of a batch in one process: ``batch``, a `segdata.batch.run.BatchSettings`, and ``as_json``."""
-
-    @wraps(callback)
-    def run(*, shard: tuple[int, int], dry_run: bool, overwrite: bool, fail_fast: bool, **others: Any) -> Any:
-        from segdata.batch.run import BatchSettings
-
-        batch = BatchSettings(shard=shard, dry_run=dry_run, overwrite=overwrite, fail_fast=fail_fast, progress=True)
-        return handle_interrupts(callback)(batch=batch, **others)
-
-    for option in reversed(_RUN_OPTIONS):
-        run = option(run)
-    return run  # type: ignore[return-value]
+def one_process_options(callback: Callback) -> Callback:
+    """Add the options of a batch in the one process that holds the model; see `segdata.commands.options`."""
+    return batch_options(callback, one_process=True)

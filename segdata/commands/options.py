@@ -15,7 +15,7 @@ from segdata.errors import SegdataError, SettingsError
 from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.batch.run import Outcome
+    from segdata.batch.work import Outcome
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -81,56 +81,57 @@ def spread_numbers(args: Iterable[str], flags: set[str]) -> list[str]:
     return spread + ([flag] if flag is not None and first else [])
 
 
-def batch_options(callback: Callback) -> Callback:
+_BATCH_OPTIONS = {
+    "jobs": click.option("-j", "--jobs", type=int, default=1, show_default=True, help="Processes; -1: one per core."),
+    "shard": click.option(
+        "--shard",
+        type=ShardType(),
+        default=(1, 1),
+        metavar="I/N",
+        help="Only the I-th of N parts of the files; the last of them to end writes the report of all.",
+    ),
+    "dask": click.option("--dask", metavar="ADDRESS", help="Send the work to the Dask scheduler at this address."),
+    "dry_run": click.option("--dry-run", is_flag=True, help="Only say what would be done."),
+    "overwrite": click.option(
+        "--overwrite", is_flag=True, help="Overwrite existing outputs, whatever settings made them."
+    ),
+    "update": click.option("--update", is_flag=True, help="Recompute outputs whose source has changed since."),
+    "fail_fast": click.option("--fail-fast", is_flag=True, help="Stop at the first error."),
+}
+_FOR_MANY_PROCESSES = ("jobs", "dask")
+
+
+def batch_options(callback: Callback, *, one_process: bool = False) -> Callback:
     """Add the options that all batch commands share.
 
-    The callback gets them as two keywords: ``batch``, a `segdata.batch.run.BatchSettings`, and ``as_json``, a bool.
+    The callback gets them as two keywords: ``batch``, a `segdata.batch.work.BatchSettings`, and ``as_json``, a bool.
     An interrupted batch ends as `handle_interrupts` says.
+
+    Parameters
+    ----------
+    callback : callable
+        Of a command.
+    one_process : bool
+        Leave out what only batches of several processes have; for commands that hold a model.
     """
+    chosen = {
+        name: option for name, option in _BATCH_OPTIONS.items() if not (one_process and name in _FOR_MANY_PROCESSES)
+    }
 
     @wraps(callback)
-    def run(
-        *,
-        jobs: int,
-        shard: tuple[int, int],
-        dask: str | None,
-        dry_run: bool,
-        overwrite: bool,
-        fail_fast: bool,
-        **others: Any,
-    ) -> Any:
-        from segdata.batch.run import BatchSettings
+    def run(**given: Any) -> Any:
+        from segdata.batch.work import BatchSettings
 
+        settings = {name: given.pop(name) for name in chosen}
         try:
-            batch = BatchSettings(
-                jobs=jobs,
-                shard=shard,
-                dask=dask,
-                dry_run=dry_run,
-                overwrite=overwrite,
-                fail_fast=fail_fast,
-                progress=True,
-            )
+            batch = BatchSettings(progress=True, **settings)
         except SettingsError as error:  # a fault in the options, not in the data
             raise click.UsageError(str(error)) from None
-        return handle_interrupts(callback)(batch=batch, **others)
+        return handle_interrupts(callback)(batch=batch, **given)
 
-    for option in reversed(
-        [
-            click.option("-j", "--jobs", type=int, default=1, show_default=True, help="Processes; -1: one per core."),
-            click.option(
-                "--shard",
-                type=ShardType(),
-                default=(1, 1),
-                metavar="I/N",
-                help="Only the I-th of N parts of the files.",
-            ),
-            click.option("--dask", metavar="ADDRESS", help="Send the work to the Dask scheduler at this address."),
-            click.option("--dry-run", is_flag=True, help="Only say what would be done."),
-            click.option("--overwrite", is_flag=True, help="Do again what is there, whatever settings made it."),
-            click.option("--fail-fast", is_flag=True, help="Stop at the first error."),
-            click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-        ]
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+        *reversed(chosen.values()),
     ):
         run = option(run)
     return run  # type: ignore[return-value]
@@ -141,7 +142,7 @@ def handle_interrupts(callback: Callback) -> Callback:
 
     @wraps(callback)
     def run(*args: Any, **options: Any) -> Any:
-        from segdata.batch.interrupts import Interrupted
+        from segdata.batch.signals import Interrupted
 
         try:
             return callback(*args, **options)

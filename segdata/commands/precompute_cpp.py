@@ -18,7 +18,7 @@ from segdata.errors import SettingsError
 from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.batch.run import BatchSettings
+    from segdata.batch.work import BatchSettings
 
 
 def subfolder(source: Path) -> Path:
@@ -79,14 +79,16 @@ def command(source: Path, destination: Path, batch: "BatchSettings", as_json: bo
     Example:
       segdata precompute-cpp --scales 2 4 8 cityscapes cityscapes-cpp
     """
-    from segdata.jobs.precompute import plan_precompute, run_precompute
+    from segdata.batch.run import run_plan
+    from segdata.jobs.precompute import plan_precompute
 
     plan = plan_precompute(source, destination, **settings)
     logger.info(f"{len(plan.items)} labels of {plan.settings.encoding} to {destination}")
-    outcomes, report = run_precompute(plan, batch)
+    result = run_plan(plan, batch)
     if not as_json:
-        click.echo(printable(format_totals(report["totals"])))
-    sys.exit(conclude(outcomes, as_json=as_json, result={"destination": str(destination), "report": report}))
+        click.echo(printable(format_totals(result.report["totals"])))
+    told = {"destination": str(destination), "report": result.report}
+    sys.exit(conclude(result.outcomes, as_json=as_json, result=told))
 
 
 def format_totals(totals: Mapping[str, Any]) -> str:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segdata.commands.inference_options import checkpoint_argument, inference_options, run_options
+from segdata.commands.inference_options import checkpoint_argument, inference_options, one_process_options
 from segdata.commands.options import NumbersCommand, conclude
 from segdata.logs import logger
 
 if TYPE_CHECKING:
-    from segdata.batch.run import BatchSettings
+    from segdata.batch.work import BatchSettings
     from segdata.inference.choices import Choices
 
 KINDS = ("labels", "color", "overlay", "probabilities")
@@ -41,7 +41,7 @@ KINDS = ("labels", "color", "overlay", "probabilities")
 )
 @click.option("--threshold", type=float, default=0.0, show_default=True, help="Ignore pixels that are less sure.")
 @inference_options
-@run_options
+@one_process_options
 def command(
     *,
     checkpoint: Path,
@@ -76,14 +76,16 @@ def command(
     chosen = source.with_name(f"{source.stem}-predicted") if out is None else out
     target = Path(os.path.abspath(chosen))  # noqa: PTH100
     trained = open_model(checkpoint, choices)
-    plan = PredictionPlan(
-        tool="predict",
-        source=source,
-        out=target,
-        items=plan_predictions(find_images(source, splits=splits), target, kinds),
-        settings=trained.prediction_settings(encoding=encoding, threshold=threshold),
-    )
-    logger.info(f"{len(plan.items)} images, to {target}")
+    settings = trained.prediction_settings(encoding=encoding, threshold=threshold)
     with init_distributed(choices.device) as world:
-        outcomes, report = run_predictions(plan, trained.predictor(world.device), batch)
-    sys.exit(conclude(outcomes, as_json=as_json, result={"report": report}))
+        plan = PredictionPlan(
+            tool="predict",
+            source=source,
+            destination=target,
+            items=plan_predictions(find_images(source, splits=splits), target, kinds),
+            settings=settings,
+            predictor=trained.predictor(world.device),
+        )
+        logger.info(f"{len(plan.items)} images, to {target}")
+        result = run_predictions(plan, batch)
+    sys.exit(conclude(result.outcomes, as_json=as_json, result={"report": result.report}))

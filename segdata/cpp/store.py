@@ -31,6 +31,8 @@ __all__ = [
     "read_meta",
 ]
 
+ENDING = ".cpp.npz"
+"""Of the names of target files."""
 FORMAT = "segdata-cpp"
 VERSION = 1
 MAX_PIXELS = 2**28

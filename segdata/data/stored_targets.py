@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdata.cpp.scaling import ScaledGrid, scaled_counts
-from segdata.cpp.store import load_cpp
+from segdata.cpp.store import ENDING, load_cpp
 from segdata.cpp.targets import CPPTargets
 from segdata.data.crop import CropBox
 from segdata.errors import StoreError
 from segdata.sampling.class_index import ClassIndex
 
-ENDING = ".cpp.npz"
 SCALE_STEPS = 512
 """Scales of crops whose areas are measured exactly are multiples of 1 / SCALE_STEPS."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segdata.config.data import SourceRecipe
+from segdata.cpp.store import ENDING
 from segdata.data.samples import encoding_of
 from segdata.errors import SegdataError
 from segdata.labels.classes import IGNORE_ID, ClassTable
@@ -19,7 +20,6 @@ SAMPLE_CHECKS = {
     "confidence": "labels have a confidence image that can be read, of their size",
 }
 """What is asked of every image with its label: name -> what holds of so many."""
-TARGET_ENDING = ".cpp.npz"
 _MOSTLY = 0.5  # more ignored pixels than this make an encoding doubtful, where another would explain them
 
 
@@ -168,7 +168,7 @@ def _prepared(found: Found, table: ClassTable) -> Iterator[Check]:
     if source.index is not None:
         yield _index(source, source.index, len(found.labeled), table)
     if source.cpp is not None:
-        targets = [(sample, source.cpp / sample.relative.with_suffix(TARGET_ENDING)) for sample in found.labeled]
+        targets = [(sample, source.cpp / sample.relative.with_suffix(ENDING)) for sample in found.labeled]
         missing = [
             f"{path}: is missing, the target of {sample.label}." for sample, path in targets if not path.is_file()
         ]

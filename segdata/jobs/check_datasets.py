@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from segdata.batch.run import BatchSettings, stream_batch
+from segdata.batch.runners import BatchSettings, stream_batch
 from segdata.config.data import DataRecipe, SourceRecipe
 from segdata.data.samples import list_samples
 from segdata.errors import SegdataError

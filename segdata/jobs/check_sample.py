@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segdata.batch.run import Outcome
+from segdata.batch.work import Outcome
 from segdata.data.samples import encoding_of, ignore_unsure, read_ids, to_class_ids
 from segdata.errors import LabelError
 from segdata.labels.classes import IGNORE_ID, ClassTable

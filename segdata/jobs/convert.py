@@ -1,22 +1,19 @@
-"""Convert whole folders of label images: what to convert, the work on each file, the run and its report.
-
-Every output carries the settings, a digest of its source and the pixels of each source id (`convert_label`), so that
-"done and valid" and all of the report are read from the outputs alone, however often a run was interrupted.
-"""
+"""Convert whole folders of label images: what to convert, and the work on each file."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from segdata.batch.report import open_run, read_report
-from segdata.batch.run import BatchSettings, Outcome, run_batch, take_shard
+from segdata.batch.artifact import facts_to_keep, read_provenance
+from segdata.batch.report import read_report
+from segdata.batch.run import Job, Plan, RunResult, run_plan
+from segdata.batch.work import BatchSettings, Outcome
 from segdata.codecs.png import read_bytes
 from segdata.errors import LayoutError, MappingError, SettingsError, StoreError
-from segdata.files import refuse_same_folder, refuse_shared_targets, write_atomic
+from segdata.files import digest_of_bytes, refuse_same_folder, refuse_shared_targets, write_atomic
 from segdata.jobs.convert_images import ImageMode, image_is_placed, place_image, refuse_other_disk
-from segdata.jobs.convert_label import ConvertSettings, convert_label
-from segdata.jobs.convert_output import kept_facts
+from segdata.jobs.convert_label import TOOL, ConvertSettings, convert_label
 from segdata.jobs.convert_report import sum_up
 from segdata.labels.classes import LabelClass
 from segdata.labels.mapping import LabelMapping
@@ -62,74 +59,85 @@ class ConvertItem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertPlan:
+class ConvertPlan(Plan[ConvertItem]):
     """What a run converts, from where to where.
 
     Attributes
     ----------
-    tool : str
-        The command's name, which is also that of the report.
-    source, destination : Path
-        SRC and DST, absolute.
-    items : sequence of ConvertItem
-        All labels, whatever the shard.
     settings : ConvertSettings
         What decides the outputs.
     images : {"symlink", "hardlink", "copy", "skip"}
         How images are placed.
-    recorded : dict
+    more_recorded : dict
         What else the report's settings say, such as the version of the labels.
     without_label : dict of str to list of str
         By split, the keys of images that have no label.
     """
 
-    tool: str
-    source: Path
-    destination: Path
-    items: Sequence[ConvertItem]
     settings: ConvertSettings
     images: ImageMode = "skip"
-    recorded: dict[str, str] = field(default_factory=dict)
+    more_recorded: dict[str, str] = field(default_factory=dict)
     without_label: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def recorded(self) -> dict[str, str]:
+        """What determines the outputs."""
+        return {**self.settings.recorded(), **self.more_recorded, "images": self.images}
+
+    @property
+    def job(self) -> "ConvertJob":
+        """What is done with each label."""
+        return ConvertJob(settings=self.settings, images=self.images)
+
+    def targets(self, item: ConvertItem) -> list[Path]:
+        """Return the files that an item may write."""
+        return [target for _, target in item.links()]
+
+    def totals(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        """Return the pixels of each class before and after, and what has no label."""
+        return sum_up(outcomes, self.settings.mapping) | {"without_label": self.without_label}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvertWork:
-    """The work of a run on one item; picklable, for other processes and machines."""
+class ConvertJob(Job[ConvertItem]):
+    """Convert a label and place its image beside it."""
 
     settings: ConvertSettings
     images: ImageMode = "skip"
-    dry_run: bool = False
-    overwrite: bool = False
 
-    def __call__(self, item: ConvertItem) -> Outcome:
-        """Convert the label and place the image, unless both are there and valid."""
-        data = read_bytes(item.label)
-        kept = None if self.overwrite else kept_facts(item.output, data, self.settings)
-        facts = kept
-        if facts is None and not self.dry_run:
-            converted = convert_label(data, str(item.label), self.settings)
-            write_atomic(item.output, converted.data)
-            facts = converted.facts
-        had_image = self._place_image(item)
-        status: Literal["kept", "todo", "done"] = "todo" if self.dry_run else "done"
-        if kept is not None and had_image:
-            status = "kept"
-        told = {"source": item.source, "target": item.target, "image": self._image_word(item)}
-        return Outcome(key=item.key, status=status, facts=told | (facts or {}))
+    def describe(self, item: ConvertItem) -> dict[str, Any]:
+        """Add how the image is placed."""
+        missing = item.image is None and self.images != "skip"
+        return super().describe(item) | {"image": "missing" if missing else self.images}
 
-    def _place_image(self, item: ConvertItem) -> bool:
-        """Place the image of the item if it has one; return whether nothing was to be done."""
+    def read(self, item: ConvertItem) -> bytes:
+        """Return the bytes of the label."""
+        return read_bytes(item.label)
+
+    def match(self, item: ConvertItem, source: bytes) -> dict[str, Any] | None:
+        """Return the facts of a converted label that is valid and has its image beside it."""
+        facts = self._match_label(item, source)
+        return facts if self._image_is_placed(item, overwrite=False) else None
+
+    def make(self, item: ConvertItem, source: bytes) -> dict[str, Any]:
+        """Convert the label and place the image."""
+        converted = convert_label(source, str(item.label), self.settings)
+        write_atomic(item.output, converted.data)
+        if not self._image_is_placed(item, overwrite=True):
+            assert item.image is not None
+            assert item.image_output is not None
+            place_image(item.image, item.image_output, self.images)
+        return converted.facts
+
+    def _match_label(self, item: ConvertItem, source: bytes) -> dict[str, Any] | None:
+        found = read_provenance(item.output, TOOL)
+        recorded, digest = self.settings.recorded(), digest_of_bytes(source)
+        return facts_to_keep(item.output, found, tool=TOOL, settings=recorded, digest=digest)
+
+    def _image_is_placed(self, item: ConvertItem, *, overwrite: bool) -> bool:
         if item.image is None or item.image_output is None:
             return True
-        if image_is_placed(item.image, item.image_output, self.images, overwrite=self.overwrite):
-            return True
-        if not self.dry_run:
-            place_image(item.image, item.image_output, self.images)
-        return False
-
-    def _image_word(self, item: ConvertItem) -> str:
-        return "missing" if item.image is None and self.images != "skip" else self.images
+        return image_is_placed(item.image, item.image_output, self.images, overwrite=overwrite)
 
 
 def plan_vistas(
@@ -157,7 +165,7 @@ def plan_vistas(
         settings=settings,
         images=images,
         # where the user trusts the download's own class list, what the mapping's names mean is decided there
-        recorded={"labels": root.version}
+        more_recorded={"labels": root.version}
         | ({} if root.class_table.name == f"vistas-{root.version}" else {"class_list": root.class_table.name}),
         without_label=without,
     )
@@ -191,15 +199,8 @@ def plan_folder(source: Path, destination: Path, settings: ConvertSettings) -> C
     return ConvertPlan(tool="convert", source=source, destination=destination, items=items, settings=settings)
 
 
-def run_convert(plan: ConvertPlan, batch: BatchSettings) -> tuple[list[Outcome], dict[str, Any]]:
-    """Convert what is planned and write the report ``DST/<tool>.json``.
-
-    Returns
-    -------
-    outcomes : list of Outcome
-        One per label of the shard, and one for the report if it cannot be written at the end.
-    report : dict
-        As written; see `segdata.batch.report`.
+def run_convert(plan: ConvertPlan, batch: BatchSettings) -> RunResult:
+    """Convert what is planned and write the report ``DST/<tool>.json``; see `segdata.batch.run.run_plan`.
 
     Raises
     ------
@@ -209,20 +210,7 @@ def run_convert(plan: ConvertPlan, batch: BatchSettings) -> tuple[list[Outcome],
         If DST cannot be written at all.
     """
     _refuse_destination(plan)
-    mine = take_shard(plan.items, batch.shard)
-    work = ConvertWork(settings=plan.settings, images=plan.images, dry_run=batch.dry_run, overwrite=batch.overwrite)
-    with open_run(
-        plan.destination / f"{plan.tool}.json",
-        tool=plan.tool,
-        source=plan.source,
-        settings={**plan.settings.recorded(), **plan.recorded, "images": plan.images},
-        batch=batch,
-        targets=[target for item in mine for _, target in item.links()],
-    ) as run:
-        outcomes = run_batch(work, plan.items, batch)
-        totals = sum_up(outcomes, plan.settings.mapping) | {"without_label": plan.without_label}
-        report, faults = run.conclude([_without_counts(outcome) for outcome in outcomes], totals, mine)
-    return [*outcomes, *faults], report
+    return run_plan(plan, batch)
 
 
 def _outside(source: Path, destination: Path, samples: Sequence[LabeledImage]) -> Sequence[LabeledImage]:
@@ -301,8 +289,3 @@ def _refuse_destination(plan: ConvertPlan) -> None:
     image = next((item.image for item in plan.items if item.image is not None), None)
     if plan.images == "hardlink" and image is not None:
         refuse_other_disk(image, plan.destination)
-
-
-def _without_counts(outcome: Outcome) -> Outcome:
-    """Leave the pixels of each id to the output and the totals; the report keeps one short line per file."""
-    return replace(outcome, facts={name: fact for name, fact in outcome.facts.items() if name != "pixels"})

@@ -4,7 +4,6 @@ Inflate; one pass over the rows that looks up, counts and filters (`segdata.code
 touches a pixel.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segdata.batch.artifact import KEYWORD, Provenance
 from segdata.codecs.png import Compression, decode_bands, decode_pixels, map_bands
 from segdata.codecs.png_chunks import MAX_PIXELS, PngParts, join_png, split_png
 from segdata.files import digest_of_bytes
@@ -26,8 +26,8 @@ from segdata.layouts.vistas_version import (
     version_of_palette,
 )
 
-TEXT_KEYWORD = "segdata"
-OUTPUT_FORMAT = 1
+TOOL = "convert"
+"""What outputs say made them, by either command."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +130,8 @@ def convert_label(data: bytes, where: str, settings: ConvertSettings) -> Convert
         "width": width,
         "pixels": {str(value): int(counts[value]) for value in np.flatnonzero(counts)},
     }
-    text = {"tool": "convert", "format": OUTPUT_FORMAT, "settings": settings.recorded(), "facts": facts}
-    written = {TEXT_KEYWORD: json.dumps(text, sort_keys=True, separators=(",", ":"))}
-    return ConvertedLabel(join_png(width, height, idat, written), facts)
+    provenance = Provenance(tool=TOOL, settings=settings.recorded(), facts=facts)
+    return ConvertedLabel(join_png(width, height, idat, {KEYWORD: provenance.encode()}), facts)
 
 
 def _refuse_other_version(palette: bytes | None, where: str, settings: ConvertSettings) -> None:

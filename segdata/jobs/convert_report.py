@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segdata.batch.run import Outcome
+from segdata.batch.work import Outcome
 from segdata.labels.classes import IGNORE_ID, LabelClass
 from segdata.labels.mapping import LabelMapping
 

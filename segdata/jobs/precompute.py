@@ -1,24 +1,24 @@
-"""Pool whole folders of label images: what to pool, the work on each file, the run and its report.
+"""Pool whole folders of label images: what to pool, and the work on each file.
 
-Every output carries the settings, a digest of its label and the pixels of each class, so that "done and valid" and all
-of the report are read from the outputs alone, however often a run was interrupted.
+Every output carries the settings, a digest of its label and the pixels of each class.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segdata.batch.report import describe_difference, open_run
-from segdata.batch.run import BatchSettings, Outcome, run_batch, take_shard
+from segdata.batch.artifact import Provenance, facts_to_keep, foreign_output, is_damaged_output
+from segdata.batch.run import Job, Plan
+from segdata.batch.work import Outcome
 from segdata.codecs.png import decode_label, read_bytes
 from segdata.cpp.checks import Ragged
 from segdata.cpp.kernels import MAX_CLASSES, MIXED
-from segdata.cpp.store import OtherVersionError, check_cpp, encode_cpp, read_cpp_bytes, read_meta
+from segdata.cpp.store import ENDING, OtherVersionError, check_cpp, encode_cpp, read_cpp_bytes, read_meta
 from segdata.cpp.targets import check_scales, pool_targets
 from segdata.errors import LabelError, SettingsError, StoreError
 from segdata.files import digest_of_bytes, refuse_same_folder, refuse_shared_targets, write_atomic
@@ -26,9 +26,7 @@ from segdata.labels.classes import IGNORE_ID, ClassTable
 from segdata.layouts import Encoding, open_labels
 
 TOOL = "precompute-cpp"
-ENDING = ".cpp.npz"
 _UNKNOWN = MIXED  # an id that no label may hold: the pooling refuses it
-_WAY_OUT = "Choose another DST, or pass --overwrite."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,35 +103,55 @@ class PrecomputeItem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrecomputePlan:
-    """What a run pools, from where to where; items are all labels, whatever the shard."""
+class PrecomputePlan(Plan[PrecomputeItem]):
+    """What a run pools, from where to where."""
 
-    source: Path
-    destination: Path
-    items: Sequence[PrecomputeItem]
+    tool: str = TOOL
     settings: PrecomputeSettings
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What determines the outputs."""
+        return self.settings.recorded()
+
+    @property
+    def job(self) -> "PrecomputeJob":
+        """What is done with each label."""
+        return PrecomputeJob(settings=self.settings)
+
+    def targets(self, item: PrecomputeItem) -> list[Path]:
+        """Return the file that an item may write."""
+        return [item.output]
+
+    def totals(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        """Return how many labels there are, and pixels by class and ignored."""
+        pooled = [outcome.facts["pixels"] for outcome in outcomes if "pixels" in outcome.facts]
+        pixels = np.zeros(self.settings.classes.num_classes + 1, np.int64)
+        for of_label in pooled:
+            pixels += of_label
+        by_class = dict(zip(self.settings.classes.train_names, pixels[:-1].tolist(), strict=True))
+        return {"labels": len(pooled), "pixels": by_class, "ignored": int(pixels[-1])}
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrecomputeWork:
-    """The work of a run on one item; picklable, for other processes and machines."""
+class PrecomputeJob(Job[PrecomputeItem]):
+    """Pool a label to its targets."""
 
     settings: PrecomputeSettings
-    dry_run: bool = False
-    overwrite: bool = False
 
-    def __call__(self, item: PrecomputeItem) -> Outcome:
-        """Pool the label, unless its targets are there and valid."""
-        data = read_bytes(item.label)
-        status: Literal["kept", "todo", "done"] = "kept"
-        facts = None if self.overwrite else kept_facts(item.output, data, self.settings)
-        if facts is None:
-            status = "todo" if self.dry_run else "done"
-            facts = {} if self.dry_run else self._write(item, data)
-        return Outcome(key=item.key, status=status, facts={"source": item.key, "target": item.target, **facts})
+    def read(self, item: PrecomputeItem) -> bytes:
+        """Return the bytes of the label."""
+        return read_bytes(item.label)
 
-    def _write(self, item: PrecomputeItem, data: bytes) -> dict[str, Any]:
-        targets = pool_file(data, str(item.label), self.settings)
+    def match(self, item: PrecomputeItem, source: bytes) -> dict[str, Any] | None:
+        """Return the facts of targets that are valid."""
+        found = read_target_provenance(item.output)
+        recorded, digest = self.settings.recorded(), digest_of_bytes(source)
+        return facts_to_keep(item.output, found, tool=TOOL, settings=recorded, digest=digest)
+
+    def make(self, item: PrecomputeItem, source: bytes) -> dict[str, Any]:
+        """Pool the label and write its targets."""
+        targets = pool_file(source, str(item.label), self.settings)
         write_atomic(item.output, targets)
         return _facts(read_meta(targets, str(item.output)))
 
@@ -182,39 +200,6 @@ def plan_precompute(
     return PrecomputePlan(source=source, destination=destination, items=items, settings=settings)
 
 
-def run_precompute(plan: PrecomputePlan, batch: BatchSettings) -> tuple[list[Outcome], dict[str, Any]]:
-    """Pool what is planned and write the report ``DST/precompute-cpp.json``.
-
-    Returns
-    -------
-    outcomes : list of Outcome
-        One per label of the shard, and one for the report if it cannot be written at the end.
-    report : dict
-        As written; see `segdata.batch.report`.
-
-    Raises
-    ------
-    SettingsError
-        If DST holds output of other settings.
-    StoreError
-        If DST cannot be written at all.
-    """
-    mine = take_shard(plan.items, batch.shard)
-    work = PrecomputeWork(settings=plan.settings, dry_run=batch.dry_run, overwrite=batch.overwrite)
-    with open_run(
-        plan.destination / f"{TOOL}.json",
-        tool=TOOL,
-        source=plan.source,
-        settings=plan.settings.recorded(),
-        batch=batch,
-        targets=[item.output for item in mine],
-    ) as run:
-        outcomes = run_batch(work, plan.items, batch)
-        totals = sum_up(outcomes, plan.settings.classes)
-        report, faults = run.conclude([_without_pixels(one) for one in outcomes], totals, mine)
-    return [*outcomes, *faults], report
-
-
 def pool_file(data: bytes, where: str, settings: PrecomputeSettings) -> bytes:
     """Pool the bytes of one label image to the bytes of its target file.
 
@@ -234,44 +219,29 @@ def pool_file(data: bytes, where: str, settings: PrecomputeSettings) -> bytes:
     return encode_cpp(targets, {"tool": TOOL, "settings": settings.recorded(), "label_digest": digest_of_bytes(data)})
 
 
-def kept_facts(output: Path, source: bytes, settings: PrecomputeSettings) -> dict[str, Any] | None:
-    """Return the facts inside an output that is there and valid; None where it is missing or damaged.
+def read_target_provenance(path: Path) -> Provenance | None:
+    """Read what a file of targets says of itself, after testing it whole; see `segdata.batch.artifact`.
 
     Raises
     ------
     StoreError
-        If the output was made with other settings or from other bytes, or is no output of this tool.
+        If another program wrote the file, or another version of this one.
     """
-    if not output.exists():
+    if not path.exists():
         return None
-    data = read_cpp_bytes(output)
+    data = read_cpp_bytes(path)
     try:
-        meta = check_cpp(data, str(output))
+        meta = check_cpp(data, str(path))
     except OtherVersionError:
         raise
     except StoreError:
-        if _is_rest_of_ours(data):
+        if is_damaged_output(data):
             return None
-        raise StoreError(f"{output}: was not written by segdata {TOOL}, so it is kept. {_WAY_OUT}") from None
+        raise foreign_output(path, TOOL) from None
     about = meta["about"]
-    if about.get("tool") != TOOL:
-        raise StoreError(f"{output}: was not written by segdata {TOOL}, so it is kept. {_WAY_OUT}")
-    difference = describe_difference(_deciding(about.get("settings", {})), _deciding(settings.recorded()))
-    if difference:
-        raise StoreError(f"{output}: was made with other settings: {difference}. {_WAY_OUT}")
-    if about.get("label_digest") != digest_of_bytes(source):
-        raise StoreError(f"{output}: was made from other bytes of its label, which has changed since. {_WAY_OUT}")
-    return _facts(meta)
-
-
-def sum_up(outcomes: Sequence[Outcome], classes: ClassTable) -> dict[str, Any]:
-    """Sum the facts of the files: how many labels, and pixels by class and ignored."""
-    pooled = [outcome.facts["pixels"] for outcome in outcomes if "pixels" in outcome.facts]
-    pixels = np.zeros(classes.num_classes + 1, np.int64)
-    for of_label in pooled:
-        pixels += of_label
-    by_class = dict(zip(classes.train_names, pixels[:-1].tolist(), strict=True))
-    return {"labels": len(pooled), "pixels": by_class, "ignored": int(pixels[-1])}
+    if not (isinstance(about.get("settings"), dict) and isinstance(about.get("label_digest"), str)):
+        raise foreign_output(path, TOOL)
+    return Provenance(tool=str(about.get("tool")), settings=about["settings"], facts=_facts(meta))
 
 
 def _explained(error: LabelError, ids: NDArray[np.uint8], where: str, settings: PrecomputeSettings) -> LabelError:
@@ -298,18 +268,3 @@ def _explained(error: LabelError, ids: NDArray[np.uint8], where: str, settings: 
 def _facts(meta: dict[str, Any]) -> dict[str, Any]:
     height, width = meta["size"]
     return {"digest": meta["about"]["label_digest"], "height": height, "width": width, "pixels": meta["pixels"]}
-
-
-def _without_pixels(outcome: Outcome) -> Outcome:
-    """Leave the pixels of each class to the output and the totals; the report keeps one short line per file."""
-    return replace(outcome, facts={name: fact for name, fact in outcome.facts.items() if name != "pixels"})
-
-
-def _deciding(recorded: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the table's name: the same classes under another name make the same targets."""
-    return {name: value for name, value in recorded.items() if name != "classes"}
-
-
-def _is_rest_of_ours(data: bytes) -> bool:
-    """Say whether damaged bytes are what is left of a target file, or what a crash leaves: nothing, or zeros."""
-    return b"meta.npy" in data[:64] or b"num_parts_" in data or not any(data[:64])

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from segdata.batch.artifact import KEYWORD, Provenance
 from segdata.codecs.npz import write_npz
 from segdata.codecs.png import encode_label
 from segdata.inference.predictor import Prediction
@@ -17,7 +17,6 @@ from segdata.inference.settings import Kind, PredictionSettings
 from segdata.labels.classes import IGNORE_ID
 from segdata.labels.palette import color_image
 
-TEXT_KEYWORD = "segdata"
 ENDINGS: dict[Kind, str] = {"probabilities": ".npz"}
 """Of files that are no PNG."""
 
@@ -39,7 +38,7 @@ def encode_output(
     prediction: Prediction,
     image: NDArray[np.uint8],
     settings: PredictionSettings,
-    about: Mapping[str, Any],
+    about: Provenance,
 ) -> bytes:
     """Return the bytes of one output file.
 
@@ -52,10 +51,10 @@ def encode_output(
         With probabilities where they are to be written.
     image : ndarray of uint8, shape (3, H, W)
     settings : PredictionSettings
-    about : mapping
-        JSON-able; written inside, for `segdata.jobs.predict_provenance`.
+    about : Provenance
+        Written inside.
     """
-    text = {TEXT_KEYWORD: json.dumps(about, sort_keys=True, separators=(",", ":"))}
+    text = {KEYWORD: about.encode()}
     if kind == "probabilities":
         return _encode_probabilities(prediction, settings, text)
     if kind == "confidence":
@@ -82,7 +81,7 @@ def _encode_probabilities(prediction: Prediction, settings: PredictionSettings, 
     """Return an `.npz`: see docs/evaluation.md for its fields."""
     assert prediction.probabilities is not None
     names = json.dumps(settings.table.train_names, ensure_ascii=False)
-    meta = text[TEXT_KEYWORD]
+    meta = text[KEYWORD]
     return write_npz({"probabilities": prediction.probabilities, "names": _bytes_of(names), "meta": _bytes_of(meta)})
 
 

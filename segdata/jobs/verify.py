@@ -13,8 +13,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from segdata.batch.report import describe_difference, find_shard_reports, read_report
-from segdata.batch.run import BatchSettings, Outcome, run_batch
+from segdata.batch.artifact import describe_difference
+from segdata.batch.report import find_shard_reports, read_report, read_shard_reports
+from segdata.batch.runners import run_batch
+from segdata.batch.work import BatchSettings, Outcome
 from segdata.codecs.png import read_bytes
 from segdata.errors import LayoutError, SegdataError, SettingsError
 from segdata.files import digest_of_bytes, is_temporary
@@ -105,7 +107,7 @@ class VerifyWork:
         difference = describe_difference(output.settings, _part(self.checker.settings, output.settings))
         if difference:
             return "stale", f"{item.target}: was made with other settings than the report says: {difference}. {_REDO}"
-        if item.digest is not None and output.digest != item.digest:
+        if item.digest is not None and output.facts["digest"] != item.digest:
             return "stale", f"{item.target}: was made from another label than the report says. {_REDO}"
         if item.images and not any(image.exists() for image in item.images):
             return "missing", f"{item.images[0]}: the image of {item.target.name} is missing. {_AGAIN}"
@@ -238,9 +240,10 @@ def _find_reports(folder: Path) -> dict[Path, dict[str, Any]]:
     for tool in CHECKERS:
         path = folder / f"{tool}.json"
         report = read_report(path)
+        for shard in read_shard_reports(find_shard_reports(path)):
+            report = {**shard, "files": {}, "state": "running"} if report is None else report
+            report["files"] = {**report.get("files", {}), **shard.get("files", {})}
         if report is not None:
-            for part in find_shard_reports(path):
-                report["files"] = {**report.get("files", {}), **(read_report(part) or {}).get("files", {})}
             found[path] = report
     return found
 
@@ -290,8 +293,11 @@ def _unfinished(one: _Checked) -> Fault:
     num_done = sum(outcome.status == "done" for outcome in one.unnamed)
     done = f"; {num_done} outputs are done that the report does not name yet" if num_done else ""
     shards = ", ".join(part.name for part in find_shard_reports(one.path))
-    way_out = f" without --shard, when all shards are done ({shards})." if shards else ": it goes on from here."
-    message = f"{one.path}: the run has not come to its end{done}. Run {one.report['tool']} again{way_out}"
+    tool = one.report["tool"]
+    fix = f"Run {tool} again; it continues from here."
+    if shards:
+        fix = f"Run the other shards of {tool} ({shards} are there)."
+    message = f"{one.path}: the run has not come to its end{done}. {fix}"
     return Fault("unfinished", str(one.path), message)
 
 

@@ -4,7 +4,6 @@ The formats are known to the tools that write them; here stands only which of th
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -12,29 +11,22 @@ from typing import Any
 
 import numpy as np
 
+from segdata.batch.artifact import KEYWORD, Provenance, foreign_output, read_provenance
 from segdata.codecs.png import decode_label, read_bytes
 from segdata.cpp.sparse import SparseCounts
-from segdata.cpp.store import check_cpp, decode_cpp, read_cpp_bytes
+from segdata.cpp.store import ENDING, decode_cpp, read_cpp_bytes
 from segdata.errors import MappingError, SettingsError, StoreError
 from segdata.files import read_regular
 from segdata.jobs.convert import ENDINGS
-from segdata.jobs.convert_label import TEXT_KEYWORD, ConvertSettings, convert_label
-from segdata.jobs.convert_output import read_output
-from segdata.jobs.precompute import ENDING, PrecomputeSettings, pool_file
+from segdata.jobs.convert_label import TOOL as CONVERT
+from segdata.jobs.convert_label import ConvertSettings, convert_label
+from segdata.jobs.precompute import PrecomputeSettings, pool_file, read_target_provenance
 from segdata.labels.classes import ClassTable
 from segdata.labels.mapping import LabelMapping
 from segdata.layouts.vistas import VistasRoot
 
 NO_LIMIT = 2**62  # what was written is read, however large
 FIRST_BYTES = 4096  # the text of a converted label stands before its pixels
-
-
-@dataclass(frozen=True)
-class Output:
-    """What an output says of itself: the settings that made it, and the digest of the label it was made from."""
-
-    settings: Mapping[str, Any]
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ class Checker(ABC):
         return ()
 
     @abstractmethod
-    def read(self, path: Path) -> Output:
+    def read(self, path: Path) -> Provenance:
         """Read an output whole, with all its checksums.
 
         Raises
@@ -102,22 +94,24 @@ class LabelChecker(Checker):
 
     suffix = ".png"
 
-    def read(self, path: Path) -> Output:
+    def read(self, path: Path) -> Provenance:
         """Read the text of a label image, and its pixels."""
-        text = read_output(path)
-        if text is None:
-            raise StoreError(f"{path}: is damaged. Run the command that wrote it again.")
+        found = read_provenance(path, CONVERT)
+        if found is None:
+            raise _damaged(path)
+        if found.tool != CONVERT:
+            raise foreign_output(path, CONVERT)
         decode_label(read_bytes(path), str(path), max_pixels=NO_LIMIT)
-        return Output(text["settings"], text["facts"]["digest"])
+        return found
 
     def is_made_again(self, path: Path, source: Path) -> bool:
         """Compare the pixels, not the bytes: another version of the compressor may pack them otherwise."""
         converted = convert_label(read_bytes(source), str(source), self._convert_settings)
-        text = read_output(path)
-        assert text is not None, "read before"
+        about = read_provenance(path, CONVERT)
+        assert about is not None, "read before"
         made = decode_label(converted.data, str(source), max_pixels=NO_LIMIT)
         found = decode_label(read_bytes(path), str(path), max_pixels=NO_LIMIT)
-        return np.array_equal(made, found) and text["facts"] == converted.facts
+        return np.array_equal(made, found) and about.facts == converted.facts
 
     def prepare(self) -> None:
         """Load the mapping."""
@@ -125,7 +119,7 @@ class LabelChecker(Checker):
 
     def is_ours(self, path: Path) -> bool:
         """Look for our text."""
-        return b"tEXt" + TEXT_KEYWORD.encode() + b"\0" in read_regular(path, FIRST_BYTES)
+        return b"tEXt" + KEYWORD.encode() + b"\0" in read_regular(path, FIRST_BYTES)
 
     @cached_property
     def _convert_settings(self) -> ConvertSettings:
@@ -182,12 +176,12 @@ class TargetChecker(Checker):
 
     suffix = ENDING
 
-    def read(self, path: Path) -> Output:
+    def read(self, path: Path) -> Provenance:
         """Read all members."""
-        about = check_cpp(read_cpp_bytes(path), str(path))["about"]
-        if not {"settings", "label_digest"} <= about.keys():
-            raise StoreError(f"{path}: does not say what it was made from. Run precompute-cpp again to redo it.")
-        return Output(about["settings"], about["label_digest"])
+        found = read_target_provenance(path)
+        if found is None:
+            raise _damaged(path)
+        return found
 
     def is_made_again(self, path: Path, source: Path) -> bool:
         """Compare the arrays and what the file says of itself."""
@@ -226,6 +220,10 @@ CHECKERS: dict[str, type[Checker]] = {
 def _same(one: SparseCounts, other: SparseCounts) -> bool:
     """Tell whether two grids hold the same."""
     return all(np.array_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(SparseCounts))
+
+
+def _damaged(path: Path) -> StoreError:
+    return StoreError(f"{path}: is damaged. Run the command that wrote it again.")
 
 
 def _other_rules(what: str, name: str | Path) -> SettingsError:

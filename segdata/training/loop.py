@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segdata.batch.signals import STOPPED, StopRequest, noting_signals
+from segdata.batch.signals import STOPPED, TRAINING_SIGNALS, StopFlag, stop_on_signals
 from segdata.config.recipe import Recipe, difference, dump_recipe
 from segdata.data.loader import Batch
 from segdata.data.samples import find_samples
@@ -87,7 +87,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, progress: bo
         stack.enter_context(arithmetic(deterministic=recipe.deterministic))
         world = stack.enter_context(init_distributed(recipe.run.device))
         stack.enter_context(limited_threads(recipe.run.threads))
-        request = stack.enter_context(noting_signals())
+        request = stack.enter_context(stop_on_signals(TRAINING_SIGNALS, raise_second=False))
         folder = CheckpointFolder(out, recipe.run.keep_last)
         goes_on = resume or was_restarted()
         world.on_first(lambda: _take_folder(out, folder, stack, goes_on=goes_on))
@@ -100,7 +100,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, progress: bo
 class _Loop:
     """The loop of one run."""
 
-    def __init__(self, run: Run, folder: CheckpointFolder, request: StopRequest, *, progress: bool) -> None:
+    def __init__(self, run: Run, folder: CheckpointFolder, request: StopFlag, *, progress: bool) -> None:
         self.run, self.recipe, self.world, self.progress = run, run.recipe, run.world, run.progress
         self.folder, self.request = folder, request
         self.saved = folder.path(self.progress.step) if self.progress.step else None

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_command import Letter, misbehave
 
-from segdata.batch.interrupts import Interrupted
-from segdata.batch.run import BatchSettings, Outcome, run_batch, stream_batch, take_shard
+from segdata.batch.runners import BatchSettings, Outcome, run_batch, stream_batch, take_shard
+from segdata.batch.signals import Interrupted
 from segdata.batch.work import cut_chunks
 from segdata.errors import SettingsError
 
@@ -187,7 +187,7 @@ def test_an_interruption_has_the_exit_code_of_its_signal() -> None:
 
 def test_the_runner_imports_neither_joblib_nor_dask_for_one_job() -> None:
     code = (
-        "import sys; from segdata.batch.run import *; run_batch(print, [], BatchSettings());"
+        "import sys; from segdata.batch.runners import *; run_batch(print, [], BatchSettings());"
         "print([name for name in ('joblib', 'distributed', 'numba') if name in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -17,7 +17,7 @@ distributed = pytest.importorskip("distributed", reason="the extra 'dask' is not
 from toy_command import Letter, command, misbehave  # noqa: E402
 
 from segdata.batch import dask as batch_dask  # noqa: E402
-from segdata.batch.run import BatchSettings, Outcome, run_batch, stream_batch  # noqa: E402
+from segdata.batch.runners import BatchSettings, Outcome, run_batch, stream_batch  # noqa: E402
 from segdata.errors import SettingsError  # noqa: E402
 
 

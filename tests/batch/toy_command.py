@@ -1,17 +1,20 @@
 """A batch command in small, for the tests of the runner: writes every file of SRC to DST in capitals."""
 
+import multiprocessing
 import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import click
 
-from segdata.batch.report import open_run
-from segdata.batch.run import BatchSettings, Outcome, run_batch, take_shard
+from segdata.batch.run import Job, Plan, exit_code, run_plan
+from segdata.batch.work import BatchSettings, Outcome
 from segdata.commands.options import NumbersCommand, batch_options, conclude, source_and_destination
 from segdata.errors import LabelError
 from segdata.files import write_atomic
@@ -22,29 +25,63 @@ class Letter:
     """One file to be done."""
 
     key: str
-    source: Path = Path()
-    target: Path = Path()
+    path: Path = Path()
+
+    @property
+    def source(self) -> str:
+        return self.path.name
+
+    @property
+    def target(self) -> str:
+        return f"{self.key}.loud"
 
 
 @dataclass(frozen=True)
-class Shout:
+class Shout(Job[Letter]):
     """Write a letter in capitals, after the digest of what it was."""
 
+    destination: Path
     seconds: float = 0.0
-    overwrite: bool = False
-    dry_run: bool = False
 
-    def __call__(self, letter: Letter) -> Outcome:
-        """Do one letter."""
-        text = letter.source.read_bytes()
+    def read(self, item: Letter) -> bytes:
+        text = item.path.read_bytes()
         time.sleep(self.seconds)
-        facts = {"source": letter.source.name, "target": letter.target.name, "letters": len(text)}
-        whole = blake2b(text, digest_size=16).hexdigest().encode() + b"\n" + text.upper() * 2000
-        if not self.overwrite and letter.target.exists() and letter.target.read_bytes() == whole:
-            return Outcome(key=letter.key, status="kept", facts=facts)
-        if not self.dry_run:
-            write_atomic(letter.target, whole)
-        return Outcome(key=letter.key, status="todo" if self.dry_run else "done", facts=facts)
+        return text
+
+    def match(self, item: Letter, source: bytes) -> dict[str, Any] | None:
+        target = self.destination / item.target
+        return {"letters": len(source)} if target.exists() and target.read_bytes() == loud(source) else None
+
+    def make(self, item: Letter, source: bytes) -> dict[str, Any]:
+        write_atomic(self.destination / item.target, loud(source))
+        return {"letters": len(source)}
+
+
+def loud(text: bytes) -> bytes:
+    return blake2b(text, digest_size=16).hexdigest().encode() + b"\n" + text.upper() * 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShoutPlan(Plan[Letter]):
+    """All letters of a folder."""
+
+    tool: str = "shout"
+    seconds: float
+    settings: dict[str, Any]
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        return self.settings
+
+    @property
+    def job(self) -> Shout:
+        return Shout(self.destination, self.seconds)
+
+    def targets(self, item: Letter) -> list[Path]:
+        return [self.destination / item.target]
+
+    def totals(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        return {"letters": sum(outcome.facts.get("letters", 0) for outcome in outcomes)}
 
 
 def misbehave(letter: Letter) -> Outcome:
@@ -72,6 +109,7 @@ def misbehave(letter: Letter) -> Outcome:
 @click.option("--seconds", type=float, default=0.0)
 @click.option("--tone", default="plain")
 @click.option("--pitches", type=int, multiple=True)
+@click.option("--many", type=int, default=0)
 @batch_options
 def command(
     source: Path,
@@ -79,24 +117,37 @@ def command(
     seconds: float,
     tone: str,
     pitches: tuple[int, ...],
+    many: int,
     batch: BatchSettings,
     as_json: bool,
 ) -> None:
     """Shout."""
-    letters = [Letter(path.name, path, destination / f"{path.name}.loud") for path in sorted(source.iterdir())]
-    letters = take_shard(letters, batch.shard)
-    work = Shout(seconds, batch.overwrite, batch.dry_run)
-    with open_run(
-        destination / "shout.json",
-        tool="shout",
+    plan = ShoutPlan(
         source=source,
+        destination=destination,
+        items=[Letter(path.name, path) for path in sorted(source.iterdir())],
+        seconds=seconds,
         settings={"tone": tone, "pitches": pitches},
-        batch=batch,
-        targets=[letter.target for letter in letters],
-    ) as run:
-        outcomes = run_batch(work, letters, batch)
-        run.finish(outcomes, {"letters": sum(outcome.facts.get("letters", 0) for outcome in outcomes)})
-    sys.exit(conclude(outcomes, as_json=as_json))
+    )
+    if many:
+        sys.exit(shout_in_shards(plan, many))
+    sys.exit(conclude(run_plan(plan, batch).outcomes, as_json=as_json))
+
+
+def shout_in_shards(plan: ShoutPlan, many: int) -> int:
+    """Run so many shards at once, all of them let go at the same moment; return how many failed."""
+    barrier = multiprocessing.get_context("fork").Barrier(many)
+
+    def shard(number: int) -> None:
+        barrier.wait()
+        sys.exit(exit_code(run_plan(plan, BatchSettings(shard=(number + 1, many))).outcomes))
+
+    started = [multiprocessing.get_context("fork").Process(target=shard, args=(number,)) for number in range(many)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    return sum(process.exitcode != 0 for process in started)
 
 
 if __name__ == "__main__":

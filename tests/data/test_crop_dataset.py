@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segdata.batch.run import BatchSettings
+from segdata.batch.work import BatchSettings
 from segdata.cpp.pooling import cpp_counts
 from segdata.data.crop_dataset import CropDataset
 from segdata.errors import LabelError, SettingsError
-from segdata.jobs.index import plan_index, run_index
+from segdata.jobs.index import plan_index
 from segdata.sampling.class_index import ClassIndex
+from segdata.sampling.index_builder import run_index
 from segdata.sampling.stream import Draw, Source, Stream
 
 

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from indexes import even_index, made_index
 
-from segdata.batch.run import BatchSettings
+from segdata.batch.work import BatchSettings
 from segdata.codecs.png import encode_label
 from segdata.data.crop_dataset import CropDataset
 from segdata.data.draw_summary import LabelCrops, epoch_as_json, summarize_epoch, summarize_index
 from segdata.errors import LabelError
-from segdata.jobs.index import plan_index, run_index
+from segdata.jobs.index import plan_index
+from segdata.sampling.index_builder import run_index
 from segdata.sampling.stream import Source, Stream
 
 # class c has c + 1 pixels in each tile of 64 where it stands

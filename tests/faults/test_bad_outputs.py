@@ -61,7 +61,7 @@ def test_a_label_that_has_changed_is_named_and_done_with_overwrite(
     assert finished.code == 1
     assert len(finished.errors) == 1
     assert str(command.output(destination, "label-00")) in finished.errors[0]
-    assert "which has changed since. Choose another DST, or pass --overwrite." in finished.errors[0]
+    assert "which has changed since. Pass --update to recompute it, or choose another DST." in finished.errors[0]
     assert segdata.run(command.args(source, destination, "--overwrite")).code == 0
     assert segdata.run(command.args(source, tmp_path / "straight")).code == 0
     assert tree(destination) == tree(tmp_path / "straight")

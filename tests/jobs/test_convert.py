@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segdata.batch.run import BatchSettings
+from segdata.batch.work import BatchSettings
 from segdata.codecs.png import encode_label, read_label
 from segdata.errors import LayoutError, MappingError, SettingsError
 from segdata.jobs.convert import plan_folder, plan_vistas, run_convert
@@ -38,7 +38,8 @@ def vistas(tmp_path):
 
 def convert(root, destination, *, images="symlink", settings=TABLE_4, **batch):
     plan = plan_vistas(VistasRoot.open(root, "v1.2"), destination, settings, images=images)
-    return run_convert(plan, BatchSettings(**batch))
+    result = run_convert(plan, BatchSettings(**batch))
+    return result.outcomes, result.report
 
 
 def statuses(outcomes):
@@ -178,9 +179,9 @@ def test_a_changed_source_is_refused(vistas, tmp_path):
     outcomes, _ = convert(vistas, tmp_path / "out")
     assert statuses(outcomes) == ["error", "kept"]
     assert "was made from other bytes of its source" in outcomes[0].message
-    assert outcomes[0].message.endswith("To make only this one anew, remove it first.")
-    next((tmp_path / "out/gtFine/train").rglob("*.png")).unlink()
-    assert statuses(convert(vistas, tmp_path / "out")[0]) == ["done", "kept"]
+    assert outcomes[0].message.endswith("Pass --update to recompute it, or choose another DST.")
+    assert statuses(convert(vistas, tmp_path / "out", update=True)[0]) == ["done", "kept"]
+    assert statuses(convert(vistas, tmp_path / "out")[0]) == ["kept", "kept"]
 
 
 def test_a_foreign_file_is_not_replaced(vistas, tmp_path):
@@ -255,7 +256,8 @@ def test_a_folder_keeps_its_relative_paths(tmp_path):
     (tmp_path / "labels/sub").mkdir(parents=True)
     (tmp_path / "labels/sub/a.png").write_bytes(encode_label(np.array([[3, 11]], np.uint8)))
     plan = plan_folder(tmp_path / "labels", tmp_path / "out", CONVERT_CAMVID)
-    outcomes, report = run_convert(plan, BatchSettings())
+    result = run_convert(plan, BatchSettings())
+    outcomes, report = result.outcomes, result.report
     assert statuses(outcomes) == ["done"]
     assert read_label(tmp_path / "out/sub/a.png").tolist() == [[0, 255]]
     assert report["files"]["sub/a.png"]["target"] == "sub/a.png"
@@ -267,7 +269,7 @@ def test_a_destination_below_the_source_is_no_source_of_the_next_run(tmp_path):
     for status in ("done", "kept"):
         plan = plan_folder(tmp_path / "cam", tmp_path / "cam/out", CONVERT_CAMVID)
         assert [item.source for item in plan.items] == ["val/a.png"]
-        assert statuses(run_convert(plan, BatchSettings())[0]) == [status]
+        assert statuses(run_convert(plan, BatchSettings()).outcomes) == [status]
 
 
 def test_a_destination_below_the_source_is_known_through_a_link(tmp_path):
@@ -290,7 +292,7 @@ def test_a_destination_around_the_source_is_allowed(tmp_path):
     (tmp_path / "cam/labels/a.png").write_bytes(encode_label(np.array([[3, 11]], np.uint8)))
     for status in ("done", "kept"):
         plan = plan_folder(tmp_path / "cam/labels", tmp_path / "cam", CONVERT_CAMVID)
-        assert statuses(run_convert(plan, BatchSettings())[0]) == [status]
+        assert statuses(run_convert(plan, BatchSettings()).outcomes) == [status]
 
 
 def test_a_folder_is_not_converted_onto_itself(tmp_path):

@@ -6,14 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from segdata.batch.run import BatchSettings
+from segdata.batch.work import BatchSettings
 from segdata.codecs.png import encode_label
 from segdata.cpp.store import encode_cpp
 from segdata.cpp.targets import pool_targets
 from segdata.errors import LayoutError, SettingsError, StoreError
-from segdata.jobs.index import plan_index, run_index
-from segdata.jobs.index_part import read_part
+from segdata.jobs.index import plan_index
 from segdata.sampling.class_index import ClassIndex
+from segdata.sampling.index_builder import run_index
+from segdata.sampling.index_part import read_part
 
 HERE = BatchSettings()
 
@@ -50,10 +51,10 @@ def test_the_index_counts_all_pixels_and_leaves_no_parts(labels):
 def test_shards_give_the_file_of_a_straight_run(labels):
     run_index(plan(labels), HERE)
     sharded = plan(labels, "sharded.npz")
-    for part in (2, 1, 3):
+    for part in (2, 1):
         assert run_index(sharded, BatchSettings(shard=(part, 3)))[1] is None
-    outcomes, _ = run_index(sharded, HERE)
-    assert statuses(outcomes) == ["kept"] * 6
+    assert run_index(sharded, BatchSettings(shard=(3, 3)))[1] is not None
+    assert statuses(run_index(sharded, HERE)[0]) == ["kept"] * 6
     assert sharded.output.read_bytes() == (labels.parent / "city.npz").read_bytes()
 
 
@@ -66,7 +67,7 @@ def test_processes_give_the_file_of_a_straight_run(labels):
 def test_a_run_that_stopped_goes_on_where_it_was(labels):
     planned = plan(labels)
     run_index(planned, BatchSettings(shard=(1, 2)))
-    done = len(list(planned.parts.glob("*.part")))
+    done = len(list(planned.destination.glob("*.part")))
     assert 0 < done < 6
     assert sorted(statuses(run_index(planned, HERE)[0])) == ["done"] * (6 - done) + ["kept"] * done
 
@@ -84,7 +85,7 @@ def test_an_index_that_is_there_is_kept(labels):
 def test_a_damaged_part_is_made_anew(labels, damage):
     planned = plan(labels)
     run_index(planned, BatchSettings(shard=(1, 2)))
-    part = next(planned.parts.glob("*.part"))
+    part = next(planned.destination.glob("*.part"))
     part.write_bytes(damage(part.read_bytes()))
     run_index(planned, HERE)
     run_index(plan(labels, "other.npz"), HERE)
@@ -94,7 +95,7 @@ def test_a_damaged_part_is_made_anew(labels, damage):
 def test_a_part_of_other_bytes_or_settings_is_made_anew(labels):
     planned = plan(labels)
     run_index(planned, BatchSettings(shard=(1, 2)))
-    part = next(planned.parts.glob("*.part"))
+    part = next(planned.destination.glob("*.part"))
     assert read_part(part, planned.settings) is not None
     assert read_part(part, planned.settings, "0" * 32) is None
     assert read_part(part, replace(planned.settings, tile=8)) is None
@@ -225,10 +226,10 @@ def test_a_changed_confidence_image_makes_its_part_anew(labels):
     (labels / "1_prob.png").write_bytes(encode_label(np.full((40, 48), 255, np.uint8)))
     planned = plan(labels)
     for part in (1, 2):
-        run_index(planned, BatchSettings(shard=(part, 2)))
+        run_index(planned, BatchSettings(shard=(part, 3)))
     (labels / "1_prob.png").write_bytes(encode_label(np.zeros((40, 48), np.uint8)))
     outcomes, index = run_index(planned, HERE)
-    assert statuses(outcomes) == ["kept", "done", "kept", "kept", "kept", "kept"]
+    assert statuses(outcomes) == ["kept", "done", "done", "kept", "kept", "done"]
     assert index.arrays["image_ignored"][1] == 40 * 48
 
 
@@ -288,8 +289,8 @@ def test_a_pipe_among_the_labels_is_named_and_not_waited_for(labels):
 
 def test_a_pipe_in_the_place_of_a_part_is_replaced(labels):
     planned = plan(labels)
-    planned.parts.mkdir()
-    os.mkfifo(planned.items[0].part)
+    planned.destination.mkdir()
+    os.mkfifo(planned.part(planned.items[0]))
     assert statuses(run_index(planned, HERE)[0]) == ["done"] * 6
 
 

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from segdata.batch.run import BatchSettings
+from segdata.batch.run import run_plan
+from segdata.batch.work import BatchSettings
 from segdata.codecs.png import encode_label
 from segdata.cpp.pooling import cpp_counts
 from segdata.cpp.store import load_cpp
 from segdata.errors import LabelError, SettingsError
-from segdata.jobs.precompute import PrecomputeSettings, plan_precompute, pool_file, run_precompute
+from segdata.jobs.precompute import PrecomputeSettings, plan_precompute, pool_file
 from segdata.labels.classes import ClassTable
 
 CITYSCAPES = ClassTable.load("cityscapes")
@@ -35,7 +36,8 @@ def source(tmp_path):
 
 def run(source, destination, *, scales=(2, 4), encoding="auto", ragged="ignore", **batch):
     plan = plan_precompute(source, destination, scales=scales, encoding=encoding, ragged=ragged)
-    return run_precompute(plan, BatchSettings(**batch))
+    result = run_plan(plan, BatchSettings(**batch))
+    return result.outcomes, result.report
 
 
 def statuses(outcomes):
@@ -104,7 +106,7 @@ def test_a_changed_label_is_refused_and_overwritten_on_demand(source, tmp_path):
     run(source, tmp_path / "out")
     (source / "a.png").write_bytes(encode_label(made(99)))
     outcomes, _ = run(source, tmp_path / "out")
-    assert "made from other bytes of its label" in {o.key: o.message for o in outcomes}["a.png"]
+    assert "made from other bytes of its source" in {o.key: o.message for o in outcomes}["a.png"]
     run(source, tmp_path / "out", overwrite=True)
     assert np.array_equal(load_cpp(tmp_path / "out" / "a.cpp.npz").counts(2), cpp_counts(made(99), 2))
 
@@ -113,7 +115,10 @@ def test_a_file_of_someone_else_is_kept(source, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.cpp.npz").write_bytes(b"not ours")
     outcomes, _ = run(source, tmp_path / "out")
-    assert "was not written by segdata precompute-cpp, so it is kept" in {o.key: o.message for o in outcomes}["a.png"]
+    assert (
+        "was not written by this version of segdata precompute-cpp, so it is kept"
+        in {o.key: o.message for o in outcomes}["a.png"]
+    )
     assert (tmp_path / "out" / "a.cpp.npz").read_bytes() == b"not ours"
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from toy_model import OneLayer
 
-from segdata.batch.run import BatchSettings
+from segdata.batch.work import BatchSettings
 from segdata.config.steps import EvaluationRecipe
 from segdata.errors import SettingsError
 from segdata.inference.predictor import Predictor
@@ -34,12 +34,13 @@ def plan_of(images, out, kinds=KINDS, **changes):
         model_digest="0", table=ClassTable.load("cityscapes"), evaluation=EvaluationRecipe(), **changes
     )
     items = plan_predictions(find_images(images), out, kinds)
-    return PredictionPlan(tool="predict", source=images, out=out, items=items, settings=settings)
+    predictor = Predictor(OneLayer(19), settings.evaluation)
+    places = {"source": images, "destination": out}
+    return PredictionPlan(tool="predict", **places, items=items, settings=settings, predictor=predictor)
 
 
 def predict(plan, **batch):
-    predictor = Predictor(OneLayer(19), plan.settings.evaluation)
-    outcomes, _ = run_predictions(plan, predictor, BatchSettings(**batch))
+    outcomes = run_predictions(plan, BatchSettings(**batch)).outcomes
     return {outcome.key: outcome.status if outcome.status != "error" else outcome.message for outcome in outcomes}
 
 
@@ -50,10 +51,10 @@ def bytes_of(folder):
 def test_what_is_done_and_valid_is_kept(images, tmp_path):
     plan = plan_of(images, tmp_path / "out")
     assert predict(plan) == {"a": "done", "b": "done", "c": "done"}
-    before = bytes_of(plan.out)
+    before = bytes_of(plan.destination)
     assert len(before) == 3 * len(KINDS) + 1
     assert predict(plan) == {"a": "kept", "b": "kept", "c": "kept"}
-    assert bytes_of(plan.out) == before
+    assert bytes_of(plan.destination) == before
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -61,11 +62,11 @@ def test_what_is_done_and_valid_is_kept(images, tmp_path):
 def test_a_missing_or_torn_output_is_made_again_to_the_same_bytes(images, tmp_path, kind, left):
     plan = plan_of(images, tmp_path / "out")
     predict(plan)
-    before = bytes_of(plan.out)
+    before = bytes_of(plan.destination)
     path = plan.items[1].targets[kind]
     path.unlink() if left is None else path.write_bytes(path.read_bytes()[:left])
     assert predict(plan) == {"a": "kept", "b": "done", "c": "kept"}
-    assert bytes_of(plan.out) == before
+    assert bytes_of(plan.destination) == before
 
 
 def test_shards_and_a_last_run_give_what_one_run_gives(images, tmp_path):
@@ -74,7 +75,7 @@ def test_shards_and_a_last_run_give_what_one_run_gives(images, tmp_path):
     done = [predict(parts, shard=(part, 2)) for part in (1, 2)]
     assert sorted(key for each in done for key in each) == ["a", "b", "c"]
     assert set(predict(parts).values()) == {"kept"}
-    assert bytes_of(parts.out) == bytes_of(whole.out)
+    assert bytes_of(parts.destination) == bytes_of(whole.destination)
 
 
 def test_other_settings_are_refused_naming_the_difference(images, tmp_path):
@@ -89,7 +90,7 @@ def test_an_image_that_has_changed_is_an_error_of_its_own(images, tmp_path):
     predict(plan)
     Image.new("RGB", (30, 20)).save(images / "b.png")
     found = predict(plan)
-    assert "was made from other bytes of its image" in found["b"]
+    assert "was made from other bytes of its source" in found["b"]
     assert (found["a"], found["c"]) == ("kept", "kept")
 
 
@@ -106,14 +107,14 @@ def test_a_file_of_another_program_is_not_overwritten(images, tmp_path):
     path.parent.mkdir(parents=True)
     Image.new("L", (3, 3)).save(path)
     before = path.read_bytes()
-    assert "was not written by segdata" in predict(plan)["a"]
+    assert "was not written by this version of segdata" in predict(plan)["a"]
     assert path.read_bytes() == before
 
 
 def test_a_dry_run_writes_nothing(images, tmp_path):
     plan = plan_of(images, tmp_path / "out")
     assert set(predict(plan, dry_run=True).values()) == {"todo"}
-    assert not plan.out.exists()
+    assert not plan.destination.exists()
 
 
 def test_two_images_of_one_name_are_refused(images, tmp_path):
@@ -124,7 +125,7 @@ def test_two_images_of_one_name_are_refused(images, tmp_path):
 
 def test_the_report_adds_up_the_pixels(images, tmp_path):
     plan = plan_of(images, tmp_path / "out", ["labels"])
-    _, report = run_predictions(plan, Predictor(OneLayer(19), plan.settings.evaluation), BatchSettings())
+    report = run_predictions(plan, BatchSettings()).report
     assert sum(report["totals"]["pixels"].values()) + report["totals"]["ignored"] == 3 * 20 * 30
     assert (report["state"], report["totals"]["tiled"]) == ("complete", 0)
     assert report["files"]["a"]["target"] == "labels/a.png"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from segdata.batch.artifact import Provenance
 from segdata.codecs.png import decode_label
 from segdata.codecs.png_chunks import read_text
 from segdata.config.steps import EvaluationRecipe
@@ -18,7 +19,7 @@ from segdata.labels.classes import ClassTable
 
 TABLE = ClassTable.load("cityscapes")
 IMAGE = np.array([[[0, 100]], [[50, 101]], [[255, 102]]], np.uint8)  # two pixels: (0, 50, 255) and (100, 101, 102)
-ABOUT = {"tool": "predict"}
+ABOUT = Provenance(tool="predict", settings={}, facts={})
 
 
 def prediction_of(confidence=(0.5, 0.999)):
@@ -78,12 +79,12 @@ def test_probabilities_are_what_plain_numpy_loads():
         np.testing.assert_array_equal(found["probabilities"], prediction_of().probabilities)
         assert found["probabilities"].dtype == np.float16
         assert json.loads(found["names"].tobytes()) == list(TABLE.train_names)
-        assert json.loads(found["meta"].tobytes()) == ABOUT
+        assert json.loads(found["meta"].tobytes()) == json.loads(ABOUT.encode())
 
 
 @pytest.mark.parametrize("kind", ["labels", "confidence", "color", "overlay"])
 def test_every_png_says_what_made_it(kind):
-    assert json.loads(read_text(encode(kind), "x")["segdata"]) == ABOUT
+    assert json.loads(read_text(encode(kind), "x")["segdata"]) == json.loads(ABOUT.encode())
 
 
 def test_ids_without_one_for_ignored_pixels_take_no_threshold():

@@ -9,20 +9,22 @@ import numpy as np
 import pytest
 
 from segdata.batch.report import encode_report, read_report
-from segdata.batch.run import BatchSettings
+from segdata.batch.run import run_plan
+from segdata.batch.work import BatchSettings
 from segdata.codecs.png import decode_label, encode_label
 from segdata.codecs.png_chunks import read_text
 from segdata.cpp.store import decode_cpp, encode_cpp
 from segdata.errors import LayoutError, SettingsError, StoreError
 from segdata.jobs.convert import plan_folder, plan_vistas, run_convert
 from segdata.jobs.convert_label import ConvertSettings
-from segdata.jobs.index import plan_index, run_index
-from segdata.jobs.precompute import plan_precompute, run_precompute
+from segdata.jobs.index import plan_index
+from segdata.jobs.precompute import plan_precompute
 from segdata.jobs.verify import Verification, verify
 from segdata.labels.classes import ClassTable
 from segdata.labels.mapping import LabelMapping
 from segdata.layouts.vistas import VistasRoot
 from segdata.layouts.vistas_version import class_table_of
+from segdata.sampling.index_builder import run_index
 
 NAMES = ("a", "b", "c")
 TOOLS = ("convert", "convert-mapillary", "precompute-cpp")
@@ -47,7 +49,7 @@ class Made:
         """Run the tool."""
         settings = BatchSettings(**batch)  # type: ignore[arg-type]
         if self.tool == "precompute-cpp":
-            run_precompute(plan_precompute(self.source, self.out, scales=[2, 4], encoding="trainIds"), settings)
+            run_plan(plan_precompute(self.source, self.out, scales=[2, 4], encoding="trainIds"), settings)
         elif self.tool == "convert":
             mapping = LabelMapping.load("camvid-to-cityscapes")
             run_convert(plan_folder(self.source, self.out, ConvertSettings(mapping=mapping)), settings)
@@ -227,7 +229,7 @@ def test_a_run_that_has_not_ended_is_named(made: Made) -> None:
     made.rewrite_report(lambda report: report.update(state="running"))  # type: ignore[arg-type]
     found = verify(made.out)
     assert told(found) == [("unfinished", str(made.report))]
-    assert "it goes on from here" in found.faults[0].message
+    assert "it continues from here" in found.faults[0].message
 
 
 def test_sound_outputs_that_a_running_report_does_not_name_are_counted_and_no_fault(made: Made) -> None:
@@ -266,12 +268,13 @@ def test_a_run_that_stopped_at_the_first_error_is_unfinished_and_loses_no_output
 
 def test_outputs_of_shards_are_known_before_the_whole_run(made: Made) -> None:
     shutil.rmtree(made.out)
-    for part in (1, 2):
-        made.run(shard=(part, 2))
+    made.run(shard=(1, 2))
     found = verify(made.out)
     assert told(found) == [("unfinished", str(made.report))]
-    assert "again without --shard, when all shards are done" in found.faults[0].message
-    assert found.num_compared == 3
+    assert "Run the other shards" in found.faults[0].message
+    num_first = found.num_compared
+    made.run(shard=(2, 2))
+    assert (num_first < 3, told(verify(made.out)), verify(made.out).num_compared) == (True, [], 3)
 
 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:
@@ -294,7 +297,7 @@ def test_a_class_table_of_the_user_is_passed_as_rules(tmp_path: Path) -> None:
     rows = "".join(f"  - {{id: {i}, train: {i}, name: c{i}, color: [{i}, 0, 0]}}\n" for i in range(11))
     table.write_text(f"about: mine\nclasses:\n{rows}")
     plan = plan_precompute(made.source, tmp_path / "own", scales=[2], classes=table, encoding="trainIds")
-    run_precompute(plan, BatchSettings())
+    run_plan(plan, BatchSettings())
     assert ClassTable.load(table).digest == plan.settings.classes.digest
     assert verify(tmp_path / "own", deep=None, rules=str(table)).faults == ()
 
@@ -342,7 +345,7 @@ def test_a_folder_without_a_report_is_refused(tmp_path: Path) -> None:
 
 def test_a_damaged_report_is_refused(tmp_path: Path) -> None:
     (tmp_path / "convert.json").write_text(json.dumps([]))
-    with pytest.raises(StoreError, match=r"convert\.json: is no report of a segdata command"):
+    with pytest.raises(StoreError, match=r"convert\.json: is not a report of a segdata command"):
         verify(tmp_path)
 
 

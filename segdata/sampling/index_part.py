@@ -1,6 +1,7 @@
 """One image of an index: read, scanned, and kept as a part until all are there."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,7 @@ from segdata.sampling.scan import TileEntries, band_multiple, scan_bands, scan_c
 from segdata.sampling.scan_kernels import NUM_POINTS
 
 Kind = Literal["labels", "targets"]
+PART_ENDING = ".part"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +86,6 @@ class IndexItem:
         Its path below SRC.
     path : Path
         The label or the targets, absolute.
-    part : Path
-        Where its part goes.
     confidence : Path or None
         The confidence image of an auto-label.
     image : str
@@ -94,9 +94,18 @@ class IndexItem:
 
     key: str
     path: Path
-    part: Path
     confidence: Path | None = None
     image: str = ""
+
+    @property
+    def source(self) -> str:
+        """`path` as a path below SRC, for the report."""
+        return self.key
+
+    @property
+    def target(self) -> str:
+        """Name of the file that holds its part."""
+        return blake2b(os.fsencode(self.key), digest_size=12).hexdigest() + PART_ENDING
 
     @property
     def confidence_name(self) -> str:
@@ -284,3 +293,8 @@ def _refuse_other_classes(meta: Any, settings: IndexSettings, where: str) -> Non
     told = meta.get("about", {}).get("settings", {}).get("classes_digest", settings.classes.digest)
     if told != settings.classes.digest or meta["num_classes"] != settings.classes.num_classes:
         raise StoreError(f"{where}: was pooled by another class table than '{settings.classes.name}'. Pass --classes.")
+
+
+def path_below(path: Path, root: Path) -> str:
+    """Return a path as it is written in an index: relative to the root, with slashes."""
+    return Path(os.path.relpath(path, root)).as_posix()

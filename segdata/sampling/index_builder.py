@@ -1,0 +1,245 @@
+"""The one builder of class indexes: one part per image, merged to one file.
+
+The parts lie in a folder ``FILE.parts`` beside the index, each with the settings and the digest of what it was made
+from, so that an interrupted or sharded run goes on where it was. The run that finds all parts writes FILE, the same to
+the byte however it came about, and removes them.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from segdata.batch.artifact import describe_difference
+from segdata.batch.report import find_shard_reports, read_shard_reports
+from segdata.batch.run import Job, Plan, exit_code, run_plan
+from segdata.batch.runners import take_shard
+from segdata.batch.work import BatchSettings, Outcome
+from segdata.errors import SettingsError, StoreError
+from segdata.files import sweep_temporaries, write_atomic
+from segdata.sampling.class_index import ClassIndex, IndexHead, join_names, make_index
+from segdata.sampling.index_part import (
+    PART_ENDING,
+    IndexItem,
+    IndexSettings,
+    ItemBytes,
+    encode_part,
+    path_below,
+    read_part,
+    read_source,
+    scan_file,
+)
+from segdata.sampling.merge import IndexedImage, merge_images
+
+TOOL = "index"
+HOW_TO_FIX = "Choose another FILE, or pass --overwrite."
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexPlan(Plan[IndexItem]):
+    """What a run indexes, and the file it writes.
+
+    Attributes
+    ----------
+    output : Path
+        FILE; `destination` is the folder of its parts, `parts_of` that.
+    settings : IndexSettings
+    """
+
+    tool: str = TOOL
+    output: Path
+    settings: IndexSettings
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What determines the parts."""
+        return self.settings.recorded()
+
+    @property
+    def job(self) -> "IndexJob":
+        """What is done with each image."""
+        return IndexJob(self.settings, self.destination)
+
+    def part(self, item: IndexItem) -> Path:
+        """Return where the part of an image lies until all are there."""
+        return self.destination / item.target
+
+    def targets(self, item: IndexItem) -> list[Path]:
+        """Return the file that an item may write."""
+        return [self.part(item)]
+
+    def totals(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        """Return how many images there are."""
+        return {"images": len(outcomes)}
+
+
+@dataclass(frozen=True)
+class IndexJob(Job[IndexItem]):
+    """Scan a label, or targets, and keep what is in it as a part."""
+
+    settings: IndexSettings
+    parts: Path
+
+    def read(self, item: IndexItem) -> ItemBytes:
+        """Return the bytes of the label and of its confidence image."""
+        return read_source(item, self.settings.kind)
+
+    def match(self, item: IndexItem, source: ItemBytes) -> dict[str, Any] | None:
+        """Return the facts of a part of these bytes and settings; any other is made again."""
+        part = read_part(self.parts / item.target, self.settings, source.digest)
+        return None if part is None else _facts(part)
+
+    def make(self, item: IndexItem, source: ItemBytes) -> dict[str, Any]:
+        """Scan the image and write its part."""
+        part = scan_file(source, item, self.settings)
+        write_atomic(self.parts / item.target, encode_part(part, self.settings, source.digest))
+        return _facts(part)
+
+
+def parts_of(output: Path) -> Path:
+    """Return the folder of an index's parts."""
+    return output.with_name(f"{output.name}.parts")
+
+
+def run_index(plan: IndexPlan, batch: BatchSettings) -> tuple[list[Outcome], ClassIndex | None]:
+    """Index what is planned.
+
+    Returns
+    -------
+    outcomes : list of Outcome
+        One per file of the shard.
+    index : ClassIndex or None
+        The whole index; None for a dry run, for a shard that is not the last to end, or where a file has an error:
+        then no index is written, as it would lack that image.
+
+    Raises
+    ------
+    SettingsError
+        If FILE or its parts were made with other settings.
+    StoreError
+        If FILE cannot be written, or holds something else.
+    """
+    if not batch.overwrite and plan.output.exists():
+        return _keep_output(plan, batch)
+    written: list[ClassIndex] = []
+
+    def finish(outcomes: list[Outcome]) -> None:
+        if not exit_code(outcomes):
+            sweep_temporaries([plan.output])
+            written.append(_write(plan, merge_parts(plan)))
+            _remove_parts(plan)
+
+    result = run_plan(plan, _refuse_other_parts(plan, batch), redo=False, finish=finish)
+    return result.outcomes, written[0] if written else None
+
+
+def merge_parts(plan: IndexPlan) -> ClassIndex:
+    """Make the index of all parts, in the order of their keys.
+
+    Raises
+    ------
+    StoreError
+        If a part is missing or damaged, or a label went away.
+    """
+    images = [_merged(plan, item) for item in sorted(plan.items, key=lambda item: item.key)]
+    settings = plan.settings
+    reach = max(image.reach for image in images)  # a larger square around a point holds the class as well
+    head = IndexHead(settings.classes.train_names, settings.classes.digest, settings.tile, reach, settings.recorded())
+    return merge_images(head, images, lookup=settings.lookup, root=plan.source)
+
+
+def _merged(plan: IndexPlan, item: IndexItem) -> IndexedImage:
+    part = read_part(plan.part(item), plan.settings)
+    if part is None:
+        raise StoreError(
+            f"{plan.part(item)}: the part of {item.key} is missing or damaged. Run the same command again."
+        )
+    return replace(part, label=item.key, image=item.image, confidence=item.confidence_name)
+
+
+def _facts(part: IndexedImage) -> dict[str, Any]:
+    return {"digest": part.label_state.digest.hex(), "entries": int(part.entries.classes.size)}
+
+
+def _keep_output(plan: IndexPlan, batch: BatchSettings) -> tuple[list[Outcome], ClassIndex]:
+    """Return the index that is there; what it says of images and times is brought up to date.
+
+    Raises
+    ------
+    SettingsError, StoreError
+        If it is of other settings, other images or other bytes, or no index.
+    """
+    index = _load_output(plan)
+    image_of = dict(zip(index.names("label"), index.names("image"), strict=True))
+    moved: set[str] = set()
+    if any(item.image for item in plan.items):  # a run that looks for no images has nothing to say of them
+        moved = {item.key for item in plan.items if image_of[item.key] != item.image}
+    fresh = index.refreshed()
+    if not batch.dry_run:
+        if moved:
+            index = _write(plan, _with_images(fresh, {item.key: item.image for item in plan.items}))
+        elif fresh is not index:
+            with suppress(StoreError):  # only saves reading the labels at each load
+                index = _write(plan, fresh)
+        if plan.destination.is_dir():
+            _remove_parts(plan)
+    changed: Literal["todo", "done"] = "todo" if batch.dry_run else "done"
+    mine = take_shard(plan.items, batch.shard)
+    outcomes = [Outcome(key=item.key, status=changed if item.key in moved else "kept") for item in mine]
+    return outcomes, index
+
+
+def _load_output(plan: IndexPlan) -> ClassIndex:
+    """Load the index that is there, and refuse it if this run would index other images, or with other settings."""
+    index = ClassIndex.load(plan.output, root=plan.source, check=False)
+    difference = describe_difference(dict(index.head.settings), plan.settings.recorded())
+    if difference:
+        raise SettingsError(f"{plan.output}: was made with other settings: {difference}. {HOW_TO_FIX}")
+    _refuse_others(plan, "images", index.names("label"), [item.key for item in plan.items])
+    now = [item.confidence_name for item in plan.items]
+    _refuse_others(plan, "confidence images", index.names("confidence"), now)
+    return index
+
+
+def _refuse_others(plan: IndexPlan, what: str, indexed: Sequence[str], found: Sequence[str]) -> None:
+    """Raise where the names in the index are not those found now; empty ones stand for no file."""
+    there, now = set(indexed) - {""}, set(found) - {""}
+    if there != now:
+        other = sorted(there ^ now)[0]
+        raise SettingsError(
+            f"{plan.output}: holds {len(there)} {what}, {plan.source} has {len(now)}; '{other}' is in one of them "
+            f"alone. {HOW_TO_FIX}"
+        )
+
+
+def _refuse_other_parts(plan: IndexPlan, batch: BatchSettings) -> BatchSettings:
+    """Return how to begin: parts done with other settings are refused, where none is done nothing stands in the way."""
+    if batch.overwrite or not any(plan.destination.glob(f"*{PART_ENDING}")):
+        return replace(batch, overwrite=True)
+    for before in read_shard_reports([plan.report, *find_shard_reports(plan.report)]):
+        difference = describe_difference(before["settings"], plan.settings.recorded())
+        if difference:
+            raise SettingsError(f"{plan.output}: was begun with other settings: {difference}. {HOW_TO_FIX}")
+    return batch
+
+
+def _with_images(index: ClassIndex, images: Mapping[str, str]) -> ClassIndex:
+    """Return an index with other images, given by label."""
+    names, ends = join_names([images[label] for label in index.names("label")])
+    return make_index(index.head, {**index.arrays, "image_names": names, "image_ends": ends}, index.root)
+
+
+def _write(plan: IndexPlan, index: ClassIndex) -> ClassIndex:
+    """Write the index and return it as it is loaded from its file."""
+    write_atomic(plan.output, index.encode(path_below(plan.source, plan.output.parent)), durable=True)
+    return ClassIndex.load(plan.output, check=False)
+
+
+def _remove_parts(plan: IndexPlan) -> None:
+    """Remove the parts and the reports beside them; a folder that holds anything else stays."""
+    report = plan.report
+    for path in [*plan.destination.glob(f"*{PART_ENDING}"), *find_shard_reports(report), report]:
+        path.unlink(missing_ok=True)
+    if not any(plan.destination.iterdir()):
+        plan.destination.rmdir()
