@@ -13,8 +13,8 @@ from PIL import Image
 from segdata.codecs.photos import read_image
 from segdata.config.recipe import AugmentationRecipe
 from segdata.data.augmentation import draw_augmentation
-from segdata.data.color import change_colors
-from segdata.data.crop import crop_image, place_crop
+from segdata.data.color_tensors import change_colors
+from segdata.data.crop_box import crop_image, place_crop
 
 CROP, IMAGE, REPEATS = (512, 1024), (1024, 2048), 15
 

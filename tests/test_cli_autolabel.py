@@ -10,7 +10,7 @@ from segdata.codecs.png import read_label
 from segdata.commands.autolabel import command
 from segdata.config.data import SourceRecipe
 from segdata.config.recipe import load_recipe
-from segdata.data.samples import find_samples, read_class_ids
+from segdata.data.samples import find_samples, read_sample
 from segdata.inference.choices import Choices
 from segdata.inference.loading import open_model
 from segdata.labels.classes import ClassTable
@@ -64,8 +64,7 @@ def test_a_threshold_when_labeling_is_the_same_as_one_when_reading(run, city, tm
         keys = {"layout": "cityscapes", "annotation": "auto", "splits": ("train_extra",), "confidence": confidence}
         source = SourceRecipe(name="auto", root=tmp_path / name / "autolabeled", **keys)
         read[name] = [
-            read_class_ids(sample, table, source.label_encoding, confidence=confidence)
-            for sample in find_samples(source)
+            read_sample(sample, table, source.label_encoding, confidence=confidence) for sample in find_samples(source)
         ]
     np.testing.assert_array_equal(read["reading"], read["labeling"])
     assert 0 < (read["reading"][0] == 255).mean() < 1

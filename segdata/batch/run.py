@@ -160,6 +160,7 @@ def run_plan(
     *,
     redo: bool | None = None,
     finish: Callable[[list[Outcome]], None] | None = None,
+    desc: str = "",
 ) -> RunResult:
     """Do what is planned and write the report.
 
@@ -172,6 +173,8 @@ def run_plan(
         Make outputs again that are there and valid; `batch.overwrite` if not given.
     finish : callable, optional
         Called with the outcomes of all items when the last one is tried, while no other run can work there.
+    desc : str
+        What the progress bar says; the command's name if not given.
 
     Raises
     ------
@@ -186,7 +189,7 @@ def run_plan(
     work = _ItemWork(plan.job, dry_run=batch.dry_run, redo=redo, update=batch.update)
     run = _Run(plan, mine, batch)
     with run.hold():
-        outcomes = run_batch(work, plan.items, batch)
+        outcomes = run_batch(work, plan.items, batch, desc=desc or plan.tool)
         report, faults = run.conclude(outcomes)
         is_whole = batch.shard[1] == 1 and len(outcomes) == len(plan.items)
         if is_whole and finish is not None and not batch.dry_run:

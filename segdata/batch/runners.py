@@ -21,7 +21,9 @@ __all__ = ["BatchSettings", "Outcome", "run_batch", "stream_batch", "take_shard"
 Runner = Callable[[Work[Any], Sequence[Any], BatchSettings, StopFlag], Iterator[Outcome]]
 
 
-def run_batch(work: Work[ItemType], items: Sequence[ItemType], settings: BatchSettings) -> list[Outcome]:
+def run_batch(
+    work: Work[ItemType], items: Sequence[ItemType], settings: BatchSettings, *, desc: str = ""
+) -> list[Outcome]:
     """Call `work` for every item of the shard and return the outcomes, sorted by key.
 
     Parameters
@@ -33,6 +35,8 @@ def run_batch(work: Work[ItemType], items: Sequence[ItemType], settings: BatchSe
         Picklable, keys unique. Paths in them are absolute where Dask workers shall find them.
     settings : BatchSettings
         Where and how to run.
+    desc : str
+        What the progress bar says.
 
     Returns
     -------
@@ -46,15 +50,17 @@ def run_batch(work: Work[ItemType], items: Sequence[ItemType], settings: BatchSe
     SettingsError
         If the Dask cluster cannot be reached.
     """
-    return sorted(stream_batch(work, items, settings), key=lambda outcome: outcome.key)
+    return sorted(stream_batch(work, items, settings, desc=desc), key=lambda outcome: outcome.key)
 
 
-def stream_batch(work: Work[ItemType], items: Sequence[ItemType], settings: BatchSettings) -> Iterator[Outcome]:
+def stream_batch(
+    work: Work[ItemType], items: Sequence[ItemType], settings: BatchSettings, *, desc: str = ""
+) -> Iterator[Outcome]:
     """Do as `run_batch` does, yielding each outcome when it comes, in no particular order."""
     mine = take_shard(items, settings.shard)
     with (
         stop_on_signals() as stop,
-        progress_bar(total=len(mine), unit="files", enabled=settings.progress) as bar,
+        progress_bar(total=len(mine), unit="files", desc=desc, enabled=settings.progress) as bar,
     ):
         num_done = num_errors = 0
         for outcome in _choose_runner(settings)(work, mine, settings, stop):

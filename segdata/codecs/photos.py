@@ -1,4 +1,4 @@
-"""Images from disk as arrays, and as what the models are fed."""
+"""Photographs from disk: the one reader of images that models are fed."""
 
 from io import BytesIO
 from pathlib import Path
@@ -13,11 +13,19 @@ from segdata.files import read_regular
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 """Endings of file names that are taken for images."""
 
-_COPY_AGAIN = "Copy it again from its source."
-
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Read an image.
+    """Read an image as an array: uint8 of shape (3, H, W), red, green, blue, contiguous; see `read_photo`."""
+    return _channels_first(read_photo(path))
+
+
+def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
+    """Decode the bytes of an image file as `read_image` does; `where` is the file's name for messages."""
+    return _channels_first(decode_photo(data, where))
+
+
+def read_photo(path: Path) -> Image.Image:
+    """Read a photograph.
 
     Parameters
     ----------
@@ -27,37 +35,33 @@ def read_image(path: Path) -> NDArray[np.uint8]:
 
     Returns
     -------
-    ndarray of uint8, shape (3, H, W)
-        Red, green, blue; contiguous.
+    PIL.Image.Image
+        In mode RGB.
 
     Raises
     ------
     LabelError
-        If the file cannot be read, is damaged, or is no image.
+        If the file cannot be read, is damaged, or is not an image.
     """
     try:
         data = read_regular(Path(path))
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise LabelError(f"{path}: cannot be read ({reason}). Expected a readable image.") from error
-    return decode_image(data, str(path))
+    return decode_photo(data, str(path))
 
 
-def decode_image(data: bytes, where: str) -> NDArray[np.uint8]:
-    """Decode the bytes of an image file; see `read_image`.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
-    where : str
-        The file's name for messages.
-    """
+def decode_photo(data: bytes, where: str) -> Image.Image:
+    """Decode the bytes of an image file as `read_photo` does; `where` is the file's name for messages."""
     try:
-        with Image.open(BytesIO(data)) as image:
-            pixels = np.asarray(image.convert("RGB"))
+        image = Image.open(BytesIO(data))
+        image.load()
+        return image if image.mode == "RGB" else image.convert("RGB")
     except Image.DecompressionBombError as error:
         raise LabelError(f"{where}: is larger than Pillow's limit for images ({error}). Cut it into parts.") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise LabelError(f"{where}: is no sound image ({error}). {_COPY_AGAIN}") from error
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        raise LabelError(f"{where}: is not a valid image ({error}). Copy it again from its source.") from error
+
+
+def _channels_first(image: Image.Image) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))

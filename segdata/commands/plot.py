@@ -48,12 +48,12 @@ def pooling(label: Path, output: Path | None, scales: tuple[int, ...], classes: 
       segdata plot pooling label.png --scales 4 8 16 -o pooling.png
     """
     from segdata.figures.pooling_comparison import pooling_figure
-    from segdata.figures.reading import read_class_ids
     from segdata.figures.saving import save_figure
     from segdata.labels.classes import ClassTable
+    from segdata.labels.reading import read_single_label
 
     table = ClassTable.load(classes)
-    figure = pooling_figure(read_class_ids(label, table, encoding), table, scales)
+    figure = pooling_figure(read_single_label(label, table, encoding), table, scales)
     click.echo(save_figure(figure, output or Path(f"{label.stem}_pooling.png"), drawn_from=label))
 
 

@@ -1,7 +1,7 @@
 """`segdata sample`: what an epoch will draw."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +12,10 @@ from segdata.commands.options import handle_interrupts, printable
 from segdata.logs import logger
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from segdata.config.mixture import Mixture
     from segdata.config.recipe import AugmentationRecipe
-    from segdata.data.crop import CropBox
-    from segdata.data.crop_dataset import Crop
-    from segdata.data.draw_summary import LabelCrops
-    from segdata.data.index_sources import TrainingSource
-    from segdata.sampling.stream import Draw, Source
+    from segdata.data.crops import CropReader
+    from segdata.sampling.stream import Source
 
 EPOCH_SIZE, CROP_SIZE, NUM_CROPS = 2975, (512, 512), 20
 
@@ -103,8 +97,10 @@ def command(
     seed = asked.seed if seed is None else seed
     sampler = MixedClassUniformSampler(asked.sources, epoch_size=epoch_size or asked.epoch_size, seed=seed)
     sampler.set_epoch(epoch)
+    known = asked.augmentation is not None or crop_size is not None
+    measured = asked.reader(crop_size, seed) if known else None
     start, stop = sampler.position, sampler.position + len(sampler)
-    summary = summarize_epoch(sampler.stream, start, stop, asked.labels(crop_size, seed), num_crops=measure)
+    summary = summarize_epoch(sampler.stream, start, stop, measured, num_crops=measure)
     told = epoch_as_json(sampler.stream, summary)
     if plot is not None:
         from segdata.figures.class_shares import epoch_figure
@@ -116,7 +112,7 @@ def command(
         from segdata.figures.saving import save_figure
 
         draws = sampler.stream.draws(sampler.position, sampler.position + NUM_CROPS).to_draws()
-        cut = asked.cropper(crop_size, seed)
+        cut = asked.reader(crop_size, seed).read
         logger.info(
             f"crops in {save_figure(contact_sheet([cut(draw) for draw in draws], draws, asked.sources), crops)}"
         )
@@ -141,16 +137,29 @@ def format_epoch(told: dict[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is to be shown: the sources, and how their draws become crops of a size, which None leaves to the recipe.
+    """What is to be shown: the sources, and how their draws become crops.
 
-    `labels` gives None where nothing says how large a crop is.
+    Attributes
+    ----------
+    augmentation : AugmentationRecipe or None
+        That of a training run; None where only a mixture is given.
     """
 
     sources: "Sequence[Source]"
     epoch_size: int
     seed: int
-    cropper: "Callable[[tuple[int, int] | None, int], Callable[[Draw], Crop]]"
-    labels: "Callable[[tuple[int, int] | None, int], LabelCrops | None]"
+    augmentation: "AugmentationRecipe | None" = None
+
+    def reader(self, crop_size: tuple[int, int] | None, seed: int) -> "CropReader":
+        """Return what cuts crops of a size; by default of that of the run."""
+        from segdata.config.recipe import AugmentationRecipe
+        from segdata.data.crops import CropReader
+
+        plain = AugmentationRecipe(crop=crop_size or CROP_SIZE, scale=(1.0, 1.0), flip=0.0, color="none")
+        augmentation = plain
+        if self.augmentation is not None:
+            augmentation = self.augmentation.model_copy(update={"crop": crop_size or self.augmentation.crop})
+        return CropReader(sources=tuple(self.sources), augmentation=augmentation, seed=seed)
 
 
 def _asked(config: str | None, overrides: tuple[str, ...], sources: tuple[str, ...], indexes: Path | None) -> _Asked:
@@ -166,59 +175,15 @@ def _asked(config: str | None, overrides: tuple[str, ...], sources: tuple[str, .
 
 
 def _of_mixture(mixture: "Mixture") -> _Asked:
-    def cropper(crop_size: tuple[int, int] | None, seed: int) -> "Callable[[Draw], Crop]":
-        from segdata.data.crop_dataset import CropDataset
-
-        return CropDataset(mixture.sources, crop_size or CROP_SIZE, seed=seed).crop
-
-    def labels(crop_size: tuple[int, int] | None, seed: int) -> "LabelCrops | None":
-        from segdata.data.draw_summary import LabelCrops
-
-        return None if crop_size is None else LabelCrops.unscaled(mixture.sources, crop_size, seed)
-
-    return _Asked(mixture.sources, mixture.epoch_size or EPOCH_SIZE, mixture.seed, cropper, labels)
+    return _Asked(mixture.sources, mixture.epoch_size or EPOCH_SIZE, mixture.seed)
 
 
 def _of_training(config: str, overrides: tuple[str, ...], indexes: Path | None) -> _Asked:
     from segdata.config.recipe import load_recipe
-    from segdata.data.index_sources import open_sources
-    from segdata.training.setup import INDEXES
+    from segdata.data.crops import images_of
+    from segdata.data.sources import open_sources
 
     recipe = load_recipe(config, overrides)
-    cache = Path("runs") / recipe.name / INDEXES if indexes is None else indexes
-    sources = open_sources(recipe.data, cache, scan_all=True, progress=True)
-
-    def augmentation(crop_size: tuple[int, int] | None) -> "AugmentationRecipe":
-        return recipe.augmentation.model_copy(update={"crop": crop_size or recipe.augmentation.crop})
-
-    def cropper(crop_size: tuple[int, int] | None, seed: int) -> "Callable[[Draw], Crop]":
-        from segdata.data.loader import TrainingDataset
-
-        return TrainingDataset(sources=tuple(sources), augmentation=augmentation(crop_size), seed=seed).crop
-
-    def labels(crop_size: tuple[int, int] | None, seed: int) -> "LabelCrops":
-        return _training_labels(sources, augmentation(crop_size), seed)
-
-    num_images = sum(source.source.index.num_images for source in sources)
-    epoch_size = recipe.epoch_size(num_images)
-    return _Asked([source.source for source in sources], epoch_size, recipe.seed, cropper, labels)
-
-
-def _training_labels(
-    sources: "Sequence[TrainingSource]", augmentation: "AugmentationRecipe", seed: int
-) -> "LabelCrops":
-    """Return how `segdata.data.loader.TrainingDataset` cuts the labels of its crops."""
-    from segdata.data.augmentation import draw_augmentation
-    from segdata.data.crop import place_crop
-    from segdata.data.draw_summary import LabelCrops
-    from segdata.data.samples import read_class_ids
-
-    def read(place: int, image: int) -> "NDArray[np.uint8]":
-        source = sources[place]
-        return read_class_ids(source.sample(image), source.table, source.encoding, confidence=source.confidence)
-
-    def place(draw: "Draw", size: tuple[int, int]) -> "CropBox":
-        random = draw_augmentation(seed, draw.position, augmentation)
-        return place_crop(size, augmentation.crop, scale=random.scale, center=draw.center, where=random.where)
-
-    return LabelCrops(augmentation.crop, read, place)
+    opened = open_sources(recipe.data, indexes or Path("runs") / "indexes", scan_all=True, progress=True)
+    sources = [source.source for source in opened]
+    return _Asked(sources, recipe.epoch_size(images_of(sources)), recipe.seed, recipe.augmentation)

@@ -1,6 +1,6 @@
 """What happens to an image on its way to the model, as numbers: a pure function of seed and position in the stream.
 
-The numbers are drawn here, without a pixel at hand; `segdata.data.crop` and `segdata.data.color` obey them.
+The numbers are drawn here, without a pixel at hand; `segdata.data.crop_box` and `segdata.data.color_tensors` obey them.
 So a crop is the same in any worker, on any rank, after any resumption.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from segdata.config.recipe import AugmentationRecipe
-from segdata.data.crop import CropBox
+from segdata.data.crop_box import CropBox
 from segdata.sampling import seeding as keys
 from segdata.sampling.uniforms import uniforms
 
@@ -19,7 +19,7 @@ _JITTERS: tuple[Operation, ...] = ("multiply", "contrast", "saturation", "hue")
 
 
 class ColorStep(NamedTuple):
-    """One change of an image's colors; see `segdata.data.color.OPERATIONS` for what the amount means."""
+    """One change of an image's colors; see `segdata.data.color_tensors.OPERATIONS` for what the amount means."""
 
     operation: Operation
     amount: float
@@ -33,7 +33,7 @@ class Augmentation(NamedTuple):
     scale : float
         How much the image is enlarged before it is cropped.
     where : (float, float)
-        Two numbers in [0, 1) that place the crop, for `segdata.data.crop.place_crop`.
+        Two numbers in [0, 1) that place the crop, for `segdata.data.crop_box.place_crop`.
     flip : bool
         Whether the crop is mirrored left to right.
     colors : tuple of ColorStep

@@ -1,120 +1,203 @@
-"""Changes of color on tensors of pixels 0-255, on any device; each keeps the range, and rounds nothing."""
+"""Changes of color in the loader's processes: several steps in one pass over the pixels, compiled.
+
+`segdata.data.color_tensors` is the twin for a device. Pixels are worked on in blocks of float32 that fit the fastest
+cache; each step keeps the range 0-255, and only the end rounds.
+"""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+import numpy as np
+from numpy.typing import NDArray
 
+from segdata.compiled import compiled, inlined
 from segdata.data.augmentation import ColorStep
 
-_GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow
-_TINY = 1e-6
-_STRIP = 64  # rows
-_BLUR_REACH = 4.0  # the kernel ends at so many standard deviations
+_CODES = {"add": 0, "multiply": 1, "contrast": 2, "saturation": 3, "hsv_saturation": 4, "hue": 5}
+_BLOCK = 1024  # pixels
+_RED, _GREEN, _BLUE = np.float32(0.299), np.float32(0.587), np.float32(0.114)  # ITU-R BT.601, as Pillow
+_TINY = np.float32(1e-6)
+BLUR_EXTENT = 4.0
+"""The kernel of a blur ends at so many standard deviations."""
 
 
-def change_colors(image: Tensor, steps: Sequence[ColorStep]) -> Tensor:
-    """Apply changes one after the other.
+def change_colors(image: NDArray[np.uint8], steps: Sequence[ColorStep]) -> NDArray[np.uint8]:
+    """Apply color steps to an image, one after the other.
 
     Parameters
     ----------
-    image : Tensor of any number type, shape (3, H, W)
-        Red, green, blue, 0-255.
+    image : ndarray of uint8, shape (H, W, 3)
+        Red, green, blue.
     steps : sequence of ColorStep
+        A blur comes last; see `segdata.data.color_tensors.OPERATIONS` for the amounts.
 
     Returns
     -------
-    Tensor of float32, shape (3, H, W)
-        In [0, 255].
+    ndarray of uint8, shape (3, H, W)
+        Contiguous; rounded once, half to even.
 
     Examples
     --------
-    >>> gray = torch.full((3, 1, 1), 100, dtype=torch.uint8)
-    >>> change_colors(gray, [ColorStep("add", 20.0), ColorStep("multiply", 0.5)]).flatten()
-    tensor([60., 60., 60.])
+    >>> gray = np.full((1, 1, 3), 100, np.uint8)
+    >>> change_colors(gray, [ColorStep("add", 20.0), ColorStep("multiply", 0.5)]).ravel().tolist()
+    [60, 60, 60]
     """
-    changed = image.float()
-    for step in steps:
-        changed = OPERATIONS[step.operation](changed, step.amount).clamp_(0, 255)
-    return changed
+    if not steps:
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
+    height, width = image.shape[:2]
+    pixels = np.ascontiguousarray(image).reshape(-1, 3)
+    blurs = [step.amount for step in steps if step.operation == "blur"]
+    assert not any(step.operation == "blur" for step in steps[: len(steps) - len(blurs)]), "a blur comes last"
+    points = [step for step in steps if step.operation != "blur"]
+    codes = np.array([_CODES[step.operation] for step in points], np.int64)
+    amounts = np.array([step.amount for step in points], np.float32)
+    means = np.zeros(len(points), np.float32)
+    for at, step in enumerate(points):
+        if step.operation == "contrast":
+            means[at] = _mean_gray(pixels, codes[:at], amounts, means) / len(pixels)
+    planes = np.empty((3, len(pixels)), np.float32 if blurs else np.uint8)
+    _apply(pixels, codes, amounts, means, planes, not blurs)
+    shaped = planes.reshape(3, height, width)
+    for sigma in blurs:
+        shaped = _blurred(shaped, sigma)
+    return shaped if shaped.dtype == np.uint8 else np.rint(shaped).astype(np.uint8)
 
 
-def _saturation(image: Tensor, factor: float) -> Tensor:
-    """Move every pixel away from its own gray."""
-    return torch.lerp(_gray(image), image, factor)
+def blur_weights(sigma: float) -> list[float]:
+    """Return the weights of a Gaussian blur along one axis; they sum to 1, and the middle one is the pixel's own."""
+    extent = max(1, round(BLUR_EXTENT * sigma))
+    weights = [math.exp(-((at / sigma) ** 2) / 2) for at in range(-extent, extent + 1)]
+    return [weight / sum(weights) for weight in weights]
 
 
-def _contrast(image: Tensor, factor: float) -> Tensor:
-    """Move every pixel away from the mean gray."""
-    return torch.lerp(_gray(image).mean().expand_as(image), image, factor)
-
-
-def _hsv_saturation(image: Tensor, factor: float) -> Tensor:
-    """Multiply the S of HSV, at most up to 1: the distance of each channel from the largest, `factor` times as far."""
-    largest = image.amax(0)
-    range_ = largest - image.amin(0)
-    limit = torch.where(range_ > 0, largest / range_.clamp(min=_TINY), 1)
-    return largest - (largest - image) * limit.clamp(max=factor)
-
-
-def _hue(image: Tensor, turns: float) -> Tensor:
-    """Turn the color wheel, keeping S and V of HSV: along the edges of its hexagon, channel by channel."""
-    red, green, blue = image
-    largest = image.amax(0)
-    range_ = largest - image.amin(0)
-    per_sixth = 1 / range_.clamp(min=_TINY)
-    sixths = torch.where(
-        red == largest,
-        (green - blue) * per_sixth,
-        torch.where(green == largest, (blue - red) * per_sixth + 2, (red - green) * per_sixth + 4),
-    )
-    offset = torch.tensor([5.0, 3.0, 1.0], device=image.device)[:, None, None]
-    place = sixths + (6 * turns + offset)
-    place = place - 6 * torch.floor(place / 6)
-    return largest - range_ * torch.minimum(place, 4 - place).clamp_(0, 1)
-
-
-def _in_strips(change: Callable[[Tensor, float], Tensor]) -> Callable[[Tensor, float], Tensor]:
-    """Work on a few rows at a time where the image is on a CPU: what lies between the steps then fits in its cache."""
-
-    def run(image: Tensor, amount: float) -> Tensor:
-        if not image.is_cpu:
-            return change(image, amount)
-        strips = image.split(_STRIP, dim=1)  # type: ignore[no-untyped-call]
-        return torch.cat([change(strip, amount) for strip in strips], dim=1)
-
-    return run
-
-
-def _blur(image: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur, the border repeated outwards."""
-    reach = max(1, round(_BLUR_REACH * sigma))
-    weights = [math.exp(-((at / sigma) ** 2) / 2) for at in range(-reach, reach + 1)]
-    blurred = F.pad(image[None], (reach, reach, reach, reach), mode="replicate")[0]
-    for axis in (1, 2):  # sums of shifted images: on the CPU ten times as fast as a convolution of one channel
-        length = blurred.shape[axis] - 2 * reach
-        shifted = [blurred.narrow(axis, at, length) for at in range(2 * reach + 1)]
-        total = shifted[0] * (weights[0] / sum(weights))
-        for part, weight in zip(shifted[1:], weights[1:], strict=True):
-            total.add_(part, alpha=weight / sum(weights))
-        blurred = total
+def _blurred(planes: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    weights = np.array(blur_weights(sigma), np.float32)
+    extent = len(weights) // 2
+    padded = np.pad(planes, ((0, 0), (extent, extent), (extent, extent)), mode="edge")
+    blurred = np.empty_like(planes)
+    _blur(padded, weights, blurred)
     return blurred
 
 
-def _gray(image: Tensor) -> Tensor:
-    weights = torch.tensor(_GRAY, device=image.device)
-    return torch.einsum("c,chw->hw", weights, image)[None].expand_as(image)
+@inlined
+def _load(pixels, start, stop, block):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for at in range(start, stop):
+        block[0, at - start] = pixels[at, 0]
+        block[1, at - start] = pixels[at, 1]
+        block[2, at - start] = pixels[at, 2]
 
 
-OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
-    "add": lambda image, amount: image + amount,
-    "multiply": lambda image, amount: image * amount,
-    "contrast": _contrast,
-    "saturation": _saturation,
-    "hsv_saturation": _in_strips(_hsv_saturation),
-    "hue": _in_strips(_hue),
-    "blur": _blur,
-}
-"""By name. Amounts: added levels; factors; turns of the color wheel; a standard deviation in pixels."""
+@inlined
+def _clamped(value):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    return min(max(value, np.float32(0)), np.float32(255))
+
+
+@inlined
+def _step(block, size, code, amount, mean):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0912
+    """Take one step on a block."""
+    red, green, blue = block[0], block[1], block[2]
+    if code == 0:
+        for plane in range(3):
+            for at in range(size):
+                block[plane, at] = _clamped(block[plane, at] + amount)
+    elif code == 1:
+        for plane in range(3):
+            for at in range(size):
+                block[plane, at] = _clamped(block[plane, at] * amount)
+    elif code == 2:
+        for plane in range(3):
+            for at in range(size):
+                block[plane, at] = _clamped(mean + amount * (block[plane, at] - mean))
+    elif code == 3:
+        for at in range(size):
+            gray = _RED * red[at] + _GREEN * green[at] + _BLUE * blue[at]
+            red[at] = _clamped(gray + amount * (red[at] - gray))
+            green[at] = _clamped(gray + amount * (green[at] - gray))
+            blue[at] = _clamped(gray + amount * (blue[at] - gray))
+    elif code == 4:
+        for at in range(size):
+            largest = max(red[at], green[at], blue[at])
+            range_ = largest - min(red[at], green[at], blue[at])
+            limit = largest / max(range_, _TINY) if range_ > 0 else np.float32(1)
+            factor = min(limit, amount)
+            red[at] = _clamped(largest - (largest - red[at]) * factor)
+            green[at] = _clamped(largest - (largest - green[at]) * factor)
+            blue[at] = _clamped(largest - (largest - blue[at]) * factor)
+    else:
+        turn = np.float32(6) * amount
+        for at in range(size):
+            r, g, b = red[at], green[at], blue[at]
+            largest = max(r, g, b)
+            range_ = largest - min(r, g, b)
+            per_sixth = np.float32(1) / max(range_, _TINY)
+            by_blue = (r - g) * per_sixth + np.float32(4)
+            by_green = (b - r) * per_sixth + np.float32(2)
+            by_red = (g - b) * per_sixth
+            sixths = (by_red if r == largest else (by_green if g == largest else by_blue)) + turn
+            red[at] = _hue_channel(largest, range_, sixths + np.float32(5))
+            green[at] = _hue_channel(largest, range_, sixths + np.float32(3))
+            blue[at] = _hue_channel(largest, range_, sixths + np.float32(1))
+
+
+@inlined
+def _hue_channel(largest, range_, place):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    place = place - np.float32(6) * np.floor(place / np.float32(6))
+    share = min(place, np.float32(4) - place)
+    return _clamped(largest - range_ * min(max(share, np.float32(0)), np.float32(1)))
+
+
+@compiled
+def _mean_gray(
+    pixels: NDArray[np.uint8], codes: NDArray[np.int64], amounts: NDArray[np.float32], means: NDArray[np.float32]
+) -> float:
+    """Return the sum of the gray values after some steps."""
+    block = np.empty((3, _BLOCK), np.float32)
+    total = 0.0
+    for start in range(0, len(pixels), _BLOCK):
+        stop = min(start + _BLOCK, len(pixels))
+        _load(pixels, start, stop, block)
+        for step in range(codes.size):
+            _step(block, stop - start, codes[step], amounts[step], means[step])
+        sums = np.zeros(3, np.float64)
+        for plane in range(3):
+            part = np.float32(0)
+            for at in range(stop - start):
+                part += block[plane, at]
+            sums[plane] = part
+        total += 0.299 * sums[0] + 0.587 * sums[1] + 0.114 * sums[2]
+    return total
+
+
+@compiled
+def _apply(pixels, codes, amounts, means, planes, rounded):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Take all steps on all pixels; `planes` is uint8 or float32."""
+    block = np.empty((3, _BLOCK), np.float32)
+    for start in range(0, len(pixels), _BLOCK):
+        stop = min(start + _BLOCK, len(pixels))
+        _load(pixels, start, stop, block)
+        for step in range(codes.size):
+            _step(block, stop - start, codes[step], amounts[step], means[step])
+        for plane in range(3):
+            for at in range(stop - start):
+                value = block[plane, at]
+                planes[plane, start + at] = np.rint(value) if rounded else value
+
+
+@compiled
+def _blur(padded: NDArray[np.float32], weights: NDArray[np.float32], blurred: NDArray[np.float32]) -> None:
+    """Blur planes that are padded on all sides by half of the weights' number, rounded down."""
+    _, height, width = blurred.shape
+    row = np.empty(padded.shape[2], np.float32)
+    for plane in range(3):
+        for y in range(height):
+            row[:] = 0
+            for tap in range(weights.size):
+                weight = weights[tap]
+                for x in range(row.size):
+                    row[x] += weight * padded[plane, y + tap, x]
+            for x in range(width):
+                blurred[plane, y, x] = 0
+            for tap in range(weights.size):
+                weight = weights[tap]
+                for x in range(width):
+                    blurred[plane, y, x] += weight * row[x + tap]

@@ -1,6 +1,6 @@
 """What an index holds and what an epoch draws, class by class."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -8,14 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdata.compiled import compiled
-from segdata.data.crop import CropBox, place_crop
-from segdata.data.crop_dataset import read_class_ids
+from segdata.data.crops import CropReader
 from segdata.errors import LabelError, SegdataError
-from segdata.sampling import seeding as keys
 from segdata.sampling.class_index import ClassIndex
 from segdata.sampling.shares import share_text
-from segdata.sampling.stream import Draw, DrawArrays, Numbers, Source, Stream, UsedShare
-from segdata.sampling.uniforms import uniforms
+from segdata.sampling.stream import DrawArrays, Numbers, Stream, UsedShare
 
 NUM_CROPS = 500
 """Draws of an epoch whose crops are measured at least; more where labels are small."""
@@ -45,36 +42,6 @@ def summarize_index(index: ClassIndex) -> dict[str, Any]:
         "absent": [row["class"] for row in classes if not row["tiles"]],
         "digest": index.digest,
     }
-
-
-@dataclass(frozen=True)
-class LabelCrops:
-    """How draws become crops of labels; images are not read.
-
-    Attributes
-    ----------
-    size : (int, int)
-        Height and width of a crop.
-    read : callable
-        Takes the places of a source and of an image in it; returns the label's class ids, uint8 of shape (H, W).
-    place : callable
-        Takes a draw and the label's (H, W); returns where its crop lies.
-    """
-
-    size: tuple[int, int]
-    read: Callable[[int, int], NDArray[np.uint8]]
-    place: Callable[[Draw, tuple[int, int]], CropBox]
-
-    @classmethod
-    def unscaled(cls, sources: Sequence[Source], size: tuple[int, int], seed: int) -> "LabelCrops":
-        """Return how a `segdata.data.crop_dataset.CropDataset` without scales cuts its crops."""
-        key = keys.named_key(seed, keys.CROPS)
-
-        def place(draw: Draw, label_size: tuple[int, int]) -> CropBox:
-            _scale, row, column, _mirror = uniforms(key, draw.position, 4)
-            return place_crop(label_size, size, center=draw.center, where=(row, column))
-
-        return cls(size, lambda source, image: read_class_ids(sources[source].index, image), place)
 
 
 @dataclass(frozen=True)
@@ -142,7 +109,7 @@ class EpochSummary:
 
 
 def summarize_epoch(
-    stream: Stream, start: int, stop: int, crops: LabelCrops | None = None, *, num_crops: int | None = None
+    stream: Stream, start: int, stop: int, crops: CropReader | None = None, *, num_crops: int | None = None
 ) -> EpochSummary:
     """Count what the positions ``start .. stop - 1`` of a stream draw.
 
@@ -150,7 +117,7 @@ def summarize_epoch(
     ----------
     stream : Stream
     start, stop : int
-    crops : LabelCrops, optional
+    crops : CropReader, optional
         How crops are cut. Without it, or where labels cannot be read, the tiles of the index are counted.
     num_crops : int, optional
         Draws whose crops are measured at most, spread evenly over the draws of each source and class; by default 500,
@@ -158,7 +125,7 @@ def summarize_epoch(
     """
     draws = stream.draws(start, stop)
     if num_crops is None and crops is not None:
-        num_crops = _affordable_crops(stream, draws, crops.size)
+        num_crops = _affordable_crops(stream, draws, crops.augmentation.crop)
     before, after, measured = _pixels(stream, draws, crops, num_crops or 0)
     return EpochSummary(
         names=stream.class_names,
@@ -222,7 +189,7 @@ def _shares_as_json(shares: Sequence[UsedShare]) -> dict[str, Any]:
 
 
 def _pixels(
-    stream: Stream, draws: DrawArrays, crops: LabelCrops | None, num_crops: int
+    stream: Stream, draws: DrawArrays, crops: CropReader | None, num_crops: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], Measured]:
     """Return the pixels of each class before and after, and how they were found."""
     why = "no crop size is given" if crops is None else ""
@@ -236,7 +203,7 @@ def _pixels(
 
 
 def _crop_pixels(
-    stream: Stream, draws: DrawArrays, crops: LabelCrops, num_crops: int
+    stream: Stream, draws: DrawArrays, crops: CropReader, num_crops: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], Measured]:
     """Return the pixels of each class in crops at some of the positions, drawn image by image and as they are drawn."""
     for name, source in zip(stream.names, stream.sources, strict=True):
@@ -250,12 +217,12 @@ def _crop_pixels(
     for at in sorted(range(len(both)), key=lambda at: (both[at].source, both[at].image_id)):  # reads no label twice
         draw = both[at]
         if label is None or label[0] != (draw.source, draw.image_id):
-            label = (draw.source, draw.image_id), crops.read(draw.source, draw.image_id)
+            label = (draw.source, draw.image_id), crops.read_label(draw.source, draw.image_id)
         ids = label[1]
         box = crops.place(draw, (ids.shape[0], ids.shape[1]))
         counts[at] = _count_ids(ids, box.rows(), box.columns())[: counts.shape[1]]
     before, after = counts.reshape(2, positions.size, -1).sum(axis=1)
-    return before, after, Measured("crops", positions.size, crops.size)
+    return before, after, Measured("crops", positions.size, crops.augmentation.crop)
 
 
 @compiled

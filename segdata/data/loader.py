@@ -1,29 +1,29 @@
 """From the stream of draws to batches: crops with their labels, and what is left to do to them on the device."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segdata.batch.signals import leave_signals_to_parent
 from segdata.config.recipe import AugmentationRecipe
-from segdata.data.augmentation import Augmentation, ColorStep, aligned, draw_augmentation
+from segdata.data import color_tensors
+from segdata.data.augmentation import ColorStep
 from segdata.data.color import change_colors
-from segdata.data.crop import CropBox, crop_image, crop_label, place_crop
-from segdata.data.crop_dataset import Crop, read_photo
-from segdata.data.index_sources import TrainingSource
+from segdata.data.crops import Crop, CropReader, refuse_without_images
 from segdata.data.normalization import normalize
-from segdata.data.samples import read_class_ids
+from segdata.data.sources import TrainingSource
 from segdata.data.stored_targets import SCALE_STEPS, Counts, TargetStore, image_areas
-from segdata.errors import SegdataError, SettingsError
+from segdata.errors import SegdataError
 from segdata.labels.classes import IGNORE_ID
+from segdata.sampling.class_index import ClassIndex
 from segdata.sampling.sampler import MixedClassUniformSampler
-from segdata.sampling.stream import Draw, Source
+from segdata.sampling.stream import Draw
 
 
 class Sample(NamedTuple):
@@ -121,109 +121,89 @@ class PooledTargets:
     areas: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
 class TrainingDataset(Dataset[Sample]):
     """Turns draws into samples, each a pure function of seed and position; a fault in a file becomes one line.
 
-    Attributes
+    Parameters
     ----------
-    sources : tuple of TrainingSource
+    sources : sequence of TrainingSource
         Those of the sampler, in its order.
     augmentation : AugmentationRecipe
     seed : int
     targets : PooledTargets
     """
 
-    sources: tuple[TrainingSource, ...]
-    augmentation: AugmentationRecipe
-    seed: int = 0
-    targets: PooledTargets = field(default_factory=PooledTargets)
-
-    def __post_init__(self) -> None:
-        for source in self.sources:
-            _refuse_without_images(source.source)
+    def __init__(
+        self,
+        sources: Sequence[TrainingSource],
+        augmentation: AugmentationRecipe,
+        *,
+        seed: int = 0,
+        targets: PooledTargets | None = None,
+    ) -> None:
+        self.sources, self.augmentation = tuple(sources), augmentation
+        self.targets = PooledTargets() if targets is None else targets
+        drawn = tuple(source.source for source in sources)
+        refuse_without_images(drawn)
+        self.reader = CropReader(
+            sources=drawn,
+            augmentation=augmentation,
+            seed=seed,
+            fill=_fill(augmentation),
+            align=math.lcm(*self.targets.cells) if self.targets.align else 1,
+            scale_steps=SCALE_STEPS if self.targets.areas else None,
+        )
 
     def __getitem__(self, draw: Draw) -> Sample:
         """Return the sample of a draw."""
-        source = self.sources[draw.source]
-        name = str(source.source.index.image_path(draw.image_id))
+        index = self.sources[draw.source].source.index
+        name = str(index.image_path(draw.image_id))
         try:
-            return self._sample(draw, source, name)
+            return self._sample(draw, index, name)
         except SegdataError as error:
             return self._nothing(draw.position, name, str(error))
 
-    def crop(self, draw: Draw) -> Crop:
-        """Return the crop of a draw as arrays, scaled and mirrored but in its own colors.
-
-        Raises
-        ------
-        SegdataError
-            If the image or the label cannot be read, or they do not fit; names the file.
-        """
-        return self._cut(draw, draw_augmentation(self.seed, draw.position, self.augmentation))[0]
-
-    def _cut(self, draw: Draw, random: Augmentation) -> tuple[Crop, NDArray[np.uint8]]:
-        """Return the crop of a draw, and the class ids of the whole label."""
-        source = self.sources[draw.source]
-        files = source.sample(draw.image_id)
-        class_ids = read_class_ids(files, source.table, source.encoding, confidence=source.confidence)
-        image = read_photo(source.source.index, draw.image_id, class_ids.shape)
-        box = self._place(draw, (class_ids.shape[0], class_ids.shape[1]), random)
-        pixels, label = crop_image(image, box, fill=self._padding), crop_label(class_ids, box, fill=IGNORE_ID)
-        if random.flip:
-            pixels, label = pixels[:, ::-1], label[:, ::-1]
-        return Crop(pixels, label, box, random.flip), class_ids
-
-    def _sample(self, draw: Draw, source: TrainingSource, name: str) -> Sample:
-        random = draw_augmentation(self.seed, draw.position, self.augmentation)
-        crop, class_ids = self._cut(draw, random)
-        counts = self._counts(source, draw.image_id, class_ids, crop.box, flip=crop.flipped)
-        inside = _inside(crop.box)
+    def _sample(self, draw: Draw, index: ClassIndex, name: str) -> Sample:
+        crop = self.reader.read(draw)
+        counts = self._counts(draw, index, crop)
+        top, bottom, left, right = crop.box.inside()
         if crop.flipped:
-            inside = (*inside[:2], crop.box.size[1] - inside[3], crop.box.size[1] - inside[2])
-        image, colors = _tensor(crop.image.transpose(2, 0, 1)), random.colors
-        if self.augmentation.color_on == "loader" and colors:
-            image, colors = change_colors(image, colors).round_().to(torch.uint8), ()
+            left, right = crop.box.size[1] - right, crop.box.size[1] - left
+        colors = crop.random.colors
+        now, later = (colors, ()) if self.augmentation.color_on == "loader" else ((), colors)
         return Sample(
-            image,
-            _tensor(crop.label),
-            inside,
-            colors,
+            torch.from_numpy(change_colors(crop.image, now)),
+            torch.from_numpy(crop.label),
+            (top, bottom, left, right),
+            later,
             {cell: torch.from_numpy(found) for cell, found in counts.items()},
             int(np.count_nonzero(crop.label != IGNORE_ID)),
             draw.position,
             name,
         )
 
-    def _place(self, draw: Draw, size: tuple[int, int], random: Augmentation) -> CropBox:
-        scale = round(random.scale * SCALE_STEPS) / SCALE_STEPS if self.targets.areas else random.scale
-        box = place_crop(size, self.augmentation.crop, scale=scale, center=draw.center, where=random.where)
-        if self.targets.align and scale == 1:
-            return aligned(box, int(np.lcm.reduce(self.targets.cells)), draw.center)
-        return box
-
-    def _counts(
-        self, source: TrainingSource, image_id: int, class_ids: NDArray[np.uint8], box: CropBox, *, flip: bool
-    ) -> Counts:
+    def _counts(self, draw: Draw, index: ClassIndex, crop: Crop) -> Counts:
         """Return the pooled targets that need not be pooled on the device."""
-        cells = self.targets.cells
+        cells, store = self.targets.cells, self.sources[draw.source].store
         if self.targets.areas:
-            return image_areas(class_ids, box, cells, flip=flip, num_classes=source.table.num_classes)
-        if source.store is None or not self.targets.stored:
+            num_classes = len(index.head.class_names)
+            return image_areas(crop.whole_label, crop.box, cells, flip=crop.flipped, num_classes=num_classes)
+        if store is None or not self.targets.stored:
             return {}
-        return TargetStore(source.store, cells).counts(source.source.index, image_id, box, flip=flip)
+        return TargetStore(store, cells).counts(index, draw.image_id, crop.box, flip=crop.flipped)
 
     def _nothing(self, position: int, name: str, fault: str) -> Sample:
         """Return a sample that counts for nothing: every pixel is ignored and of the mean color."""
         height, width = self.augmentation.crop
-        image = torch.tensor(self._padding, dtype=torch.uint8)[:, None, None].repeat(1, height, width)
+        image = torch.tensor(self.reader.fill, dtype=torch.uint8)[:, None, None].repeat(1, height, width)
         class_ids = torch.full((height, width), IGNORE_ID, dtype=torch.uint8)
         return Sample(image, class_ids, (0, 0, 0, 0), (), {}, 0, position, name, fault)
 
-    @property
-    def _padding(self) -> tuple[int, int, int]:
-        red, green, blue = (round(255 * mean) for mean in self.augmentation.mean)
-        return red, green, blue
+
+def _fill(augmentation: AugmentationRecipe) -> tuple[int, int, int]:
+    """Return the mean color, which padding has until it is set to 0 behind the normalization."""
+    red, green, blue = (round(255 * mean) for mean in augmentation.mean)
+    return red, green, blue
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -280,7 +260,10 @@ def prepare_images(batch: Batch, device: torch.device, recipe: AugmentationRecip
     images = batch.images.to(device, non_blocking=True)
     if any(sample.colors for sample in batch.samples):
         images = torch.stack(
-            [change_colors(image, sample.colors) for image, sample in zip(images, batch.samples, strict=True)]
+            [
+                color_tensors.change_colors(image, sample.colors)
+                for image, sample in zip(images, batch.samples, strict=True)
+            ]
         )
     prepared = normalize(images, recipe.mean, recipe.std)
     height, width = prepared.shape[2:]
@@ -290,31 +273,3 @@ def prepare_images(batch: Batch, device: torch.device, recipe: AugmentationRecip
             kept = image[:, top:bottom, left:right].clone()
             image.zero_()[:, top:bottom, left:right] = kept
     return prepared
-
-
-def _inside(box: CropBox) -> tuple[int, int, int, int]:
-    """Return top, bottom, left, right of what the crop shows of the image."""
-    bounds: list[int] = []
-    for axis in (box.rows(), box.columns()):
-        shown = np.flatnonzero(axis >= 0)
-        bounds += [int(shown[0]), int(shown[-1]) + 1] if shown.size else [0, 0]
-    return bounds[0], bounds[1], bounds[2], bounds[3]
-
-
-def _tensor(array: NDArray[np.uint8]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array))
-
-
-def _refuse_without_images(source: Source) -> None:
-    """Raise if an index cannot say where labels and images are."""
-    index = source.index
-    if index.head.settings.get("kind") == "targets":
-        raise SettingsError(
-            f"source '{source.name}': its index was made from pooled targets. Index the labels to train on them."
-        )
-    without = np.flatnonzero(np.diff(index.arrays["image_ends"], prepend=0) == 0)
-    if without.size:
-        raise SettingsError(
-            f"source '{source.name}': {without.size} of {index.num_images} labels have no image, first "
-            f"{index.label_path(int(without[0]))}. Put the images beside them, or index with --images FOLDER."
-        )

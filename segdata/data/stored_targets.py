@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from segdata.cpp.scaling import ScaledGrid, scaled_counts
 from segdata.cpp.store import ENDING, load_cpp
 from segdata.cpp.targets import CPPTargets
-from segdata.data.crop import CropBox
+from segdata.data.crop_box import CropBox
 from segdata.errors import StoreError
 from segdata.sampling.class_index import ClassIndex
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from segdata.data.crop_dataset import Crop
+from segdata.data.crops import Crop
 from segdata.figures.lettering import font
 from segdata.sampling.stream import Draw, Source
 

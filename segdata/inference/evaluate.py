@@ -13,7 +13,7 @@ from tqdm import tqdm
 from segdata.codecs.photos import read_image
 from segdata.config.steps import EvaluationRecipe
 from segdata.data.normalization import IMAGENET_MEAN, IMAGENET_STD
-from segdata.data.samples import read_class_ids
+from segdata.data.samples import read_sample
 from segdata.errors import LabelError, SegdataError
 from segdata.inference.predictor import Precision, Predictor
 from segdata.inference.read_ahead import read_ahead
@@ -157,7 +157,7 @@ class _Counter:
         if sample.image is None or sample.label is None:
             missing, there = ("image", sample.label) if sample.image is None else ("label", sample.image)
             raise LabelError(f"{there}: has no {missing}. Both are needed to evaluate. Put it in its place.")
-        class_ids = read_class_ids(sample, self.table, self.encoding, confidence=self.confidence)
+        class_ids = read_sample(sample, self.table, self.encoding, confidence=self.confidence)
         image = read_image(sample.image)
         if image.shape[1:] != class_ids.shape:
             raise LabelError(

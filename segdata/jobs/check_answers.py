@@ -7,9 +7,9 @@ from pathlib import Path
 
 from segdata.config.data import SourceRecipe
 from segdata.cpp.store import ENDING
-from segdata.data.samples import encoding_of
 from segdata.errors import SegdataError
 from segdata.labels.classes import IGNORE_ID, ClassTable
+from segdata.labels.reading import encoding_of
 from segdata.layouts.base import LabeledImage
 
 SAMPLE_CHECKS = {
@@ -127,7 +127,9 @@ def _pairs(found: Found) -> Check:
 
 def _encoding(found: Found, table: ClassTable) -> Check:
     """Doubt an encoding that ignores most pixels where the other one would not."""
-    means = Counter(encoding_of(sample, found.source.label_encoding) for sample in found.labeled)
+    means = Counter(
+        encoding_of(sample.label, found.source.label_encoding) for sample in found.labeled if sample.label is not None
+    )
     shares = {encoding: _ignored_share(found.ids, table, encoding) for encoding in ("trainIds", "labelIds")}
     message = " and ".join(f"{number} as {encoding}" for encoding, number in sorted(means.items())) or "no labels"
     faults: tuple[str, ...] = ()

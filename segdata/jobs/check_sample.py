@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segdata.batch.work import Outcome
-from segdata.data.samples import encoding_of, ignore_unsure, read_ids, to_class_ids
+from segdata.codecs.png import read_label
 from segdata.errors import LabelError
 from segdata.labels.classes import IGNORE_ID, ClassTable
+from segdata.labels.reading import encoding_of, ignore_unsure, read_ids, to_class_ids
 from segdata.layouts.base import LabeledImage
 
 MODES = ("RGB", "L", "P", "RGBA", "CMYK")
@@ -29,7 +30,7 @@ class SampleItem:
         The source it is of.
     sample : LabeledImage
     encoding : str
-        As in the recipe; see `segdata.data.samples.encoding_of`.
+        As in the recipe; see `segdata.labels.reading.encoding_of`.
     confidence : float
         Threshold, where it has a confidence image.
     deep : bool
@@ -112,14 +113,16 @@ def _class_ids(item: SampleItem, ids: NDArray[np.uint8], table: ClassTable, faul
     path, confidence = item.sample.label, item.sample.confidence
     assert path is not None
     try:
-        class_ids = to_class_ids(ids, table, encoding_of(item.sample, item.encoding), where=str(path))
+        encoding = encoding_of(path, item.encoding)
+        meaning = f"'{table.name}' as {encoding}"
+        class_ids = to_class_ids(ids, table.value_lookup(encoding), where=str(path), meaning=meaning)
     except LabelError as error:
         faults.told("ids", error, path)
         return np.empty((0, 0), np.uint8)
     if confidence is None or item.confidence <= 0:
         return class_ids
     try:
-        return ignore_unsure(class_ids, confidence, item.confidence)
+        return ignore_unsure(class_ids, read_label(confidence), item.confidence, where=str(confidence))
     except (LabelError, OSError) as error:
         faults.told("confidence", error, confidence)
         return class_ids

@@ -14,8 +14,8 @@ from segdata.codecs.png import decode_label, read_bytes
 from segdata.codecs.png_chunks import read_text
 from segdata.errors import LabelError, LayoutError
 from segdata.labels.classes import ClassTable
+from segdata.labels.reading import ENDINGS, label_name
 from segdata.layouts import Encoding, LabeledImage, open_labels
-from segdata.layouts.cityscapes import ENDINGS, label_name
 from segdata.metrics.boundary import DILATION_RATIO, count_boundary
 from segdata.metrics.confusion import NO_CLASS, count_pairs, fold_pairs
 from segdata.metrics.scores import Scores

@@ -69,6 +69,7 @@ def _item(label: LabeledImage, source: Path, images: dict[str, Path]) -> IndexIt
         path=label.label,
         confidence=label.confidence,
         image="" if image is None else path_below(image, source),
+        confidence_name="" if label.confidence is None else path_below(label.confidence, source),
     )
 
 

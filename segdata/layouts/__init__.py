@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from segdata.errors import LayoutError
+from segdata.labels.mapping import Encoding
+from segdata.labels.reading import ENDINGS, label_name
 from segdata.layouts import cityscapes, folder
 from segdata.layouts.base import LabeledImage
-from segdata.layouts.cityscapes import Encoding
 
 __all__ = ["Encoding", "LabeledImage", "open_labels"]
 
@@ -38,7 +39,7 @@ def open_labels(
         If nothing is found, saying what was looked for.
     """
     src = Path(src)
-    if encoding not in ("auto", *cityscapes.ENDINGS):
+    if encoding not in ("auto", *ENDINGS):
         raise LayoutError(f"{src}: encoding {encoding!r} is unknown. Pass auto, trainIds or labelIds.")
     if not src.is_dir():
         raise LayoutError(f"{src}: no such folder. A Cityscapes root or a folder of label images is expected.")
@@ -55,7 +56,7 @@ def _labeled(src: Path, items: list[LabeledImage]) -> tuple[list[LabeledImage], 
     labeled = [item for item in items if item.label is not None]
     means: set[Encoding] = set()
     for item in labeled:
-        named = cityscapes.label_name(Path(item.relative))
+        named = label_name(Path(item.relative))
         means.add(named[1] if named else "labelIds")  # auto-labels hold label ids and do not say so
     if len(means) > 1:
         raise LayoutError(
@@ -69,7 +70,7 @@ def _labeled(src: Path, items: list[LabeledImage]) -> tuple[list[LabeledImage], 
 def _open_folder(src: Path, encoding: str) -> tuple[list[LabeledImage], Encoding]:
     """Take every PNG, or where names tell labels from colors and instances, those of one encoding."""
     items = folder.find(src)
-    named = [(item, cityscapes.label_name(Path(item.relative))) for item in items]
+    named = [(item, label_name(Path(item.relative))) for item in items]
     by_image: dict[str, dict[Encoding, Path]] = {}
     for item, name in named:
         if name is not None:

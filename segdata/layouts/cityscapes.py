@@ -13,16 +13,15 @@ ending: ``aachen_000000_000019``, or for converted Vistas images (city ``mapilla
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 from segdata.errors import LayoutError
+from segdata.labels.mapping import Encoding
+from segdata.labels.reading import AUTO_ENDING, ENDINGS, label_name
 from segdata.layouts.base import LabeledImage
 
-Encoding = Literal["trainIds", "labelIds"]
 ANNOTATIONS = ("gtFine", "gtCoarse")
 IMAGES = "leftImg8bit"
-ENDINGS: dict[Encoding, str] = {"trainIds": "_labelTrainIds.png", "labelIds": "_labelIds.png"}
-AUTO_ENDING, CONFIDENCE_ENDING = f"_{IMAGES}.png", f"_{IMAGES}_prob.png"
+CONFIDENCE_ENDING = f"_{IMAGES}_prob.png"
 IMAGE_ENDINGS = (f"_{IMAGES}.png", f"_{IMAGES}.jpg")
 
 _Place = tuple[str, str, str]  # split, city, key
@@ -119,14 +118,6 @@ def choose_encoding(root: Path, found: list[dict[Encoding, Path]], wanted: str) 
         f"{root}: no encoding that all {len(found)} labels have ({counts}). "
         "Pass --encoding trainIds or labelIds to take those that have it, or write the missing files."
     )
-
-
-def label_name(path: Path) -> tuple[str, Encoding] | None:
-    """Split a label file's name into what names the image and the encoding; None for any other file."""
-    for encoding, ending in ENDINGS.items():
-        if path.name.endswith(ending):
-            return path.name.removesuffix(ending), encoding
-    return None
 
 
 def _trees(root: Path, name: str) -> list[Path]:

@@ -11,13 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from segdata.batch.artifact import describe_difference
+import numpy as np
+
+from segdata.batch.artifact import as_json, describe_difference
 from segdata.batch.report import find_shard_reports, read_shard_reports
 from segdata.batch.run import Job, Plan, exit_code, run_plan
 from segdata.batch.runners import take_shard
 from segdata.batch.work import BatchSettings, Outcome
-from segdata.errors import SettingsError, StoreError
+from segdata.errors import LabelError, SettingsError, StoreError
 from segdata.files import sweep_temporaries, write_atomic
+from segdata.logs import logger
 from segdata.sampling.class_index import ClassIndex, IndexHead, join_names, make_index
 from segdata.sampling.index_part import (
     PART_ENDING,
@@ -30,7 +33,8 @@ from segdata.sampling.index_part import (
     read_source,
     scan_file,
 )
-from segdata.sampling.merge import IndexedImage, merge_images
+from segdata.sampling.merge import FileState, IndexedImage, merge_images
+from segdata.sampling.scan import scan_label
 
 TOOL = "index"
 HOW_TO_FIX = "Choose another FILE, or pass --overwrite."
@@ -134,19 +138,101 @@ def run_index(plan: IndexPlan, batch: BatchSettings) -> tuple[list[Outcome], Cla
     return result.outcomes, written[0] if written else None
 
 
-def merge_parts(plan: IndexPlan) -> ClassIndex:
-    """Make the index of all parts, in the order of their keys.
+def build_index(plan: IndexPlan, batch: BatchSettings, *, desc: str = "", skip_bad: bool = False) -> ClassIndex:
+    """Return the index of a plan: from its file where that is up to date, else built and written there.
+
+    Parameters
+    ----------
+    plan : IndexPlan
+    batch : BatchSettings
+        How it is built.
+    desc : str
+        What the progress bar says.
+    skip_bad : bool
+        Leave out labels that cannot be indexed, with a warning, instead of raising.
+
+    Raises
+    ------
+    LabelError
+        If a label cannot be indexed; names the first.
+    """
+    kept = _load_if_fresh(plan)
+    if kept is not None:
+        return kept
+    left_out: dict[str, Any] = {}
+    written: list[ClassIndex] = []
+
+    def finish(outcomes: list[Outcome]) -> None:
+        bad = [outcome for outcome in outcomes if outcome.status == "error"]
+        if bad and (not skip_bad or len(bad) == len(outcomes)):
+            return
+        for outcome in bad:
+            logger.warning(f"left out of the index: {outcome.message}")
+            left_out[outcome.key] = _time_of(plan.source / outcome.key)
+        written.append(_write(plan, merge_parts(plan, left_out)))
+        _remove_parts(plan)
+
+    batch = replace(batch, overwrite=True, fail_fast=not skip_bad)
+    result = run_plan(plan, batch, redo=False, finish=finish, desc=desc)
+    if not written:
+        raise LabelError(next(str(outcome.message) for outcome in result.outcomes if outcome.status == "error"))
+    return written[0]
+
+
+def list_images(plan: IndexPlan) -> ClassIndex:
+    """Return an index that names the images of a plan but not what is in them: enough to draw whole images."""
+    nothing = scan_label(np.empty((0, 0), np.uint8), plan.settings.lookup, plan.settings.classes.num_classes)
+    images = [IndexedImage(item.key, item.image, FileState(), nothing, item.confidence_name) for item in plan.items]
+    settings = {**plan.settings.recorded(), "scanned": False}
+    return merge_images(_head(plan, 1, settings), images, lookup=plan.settings.lookup, root=plan.source)
+
+
+def _load_if_fresh(plan: IndexPlan) -> ClassIndex | None:
+    """Return the index that is there, with the times of now; None where it is stale, damaged, or of another plan."""
+    if not plan.output.exists():
+        return None
+    try:
+        index = ClassIndex.load(plan.output, root=plan.source, check=False)
+        fresh = index.refreshed()
+    except StoreError:
+        return None
+    settings = dict(index.head.settings)
+    left_out = settings.pop("left_out", {})
+    found = sorted(item.key for item in plan.items if item.key not in left_out)
+    if settings != as_json(plan.settings.recorded()) or sorted(index.names("label")) != found:
+        return None
+    if any(_time_of(plan.source / key) != time for key, time in left_out.items()):
+        return None
+    if fresh is not index:
+        with suppress(StoreError):  # only saves reading the labels at each start
+            return _write(plan, fresh)
+    return fresh
+
+
+def _time_of(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def merge_parts(plan: IndexPlan, left_out: Mapping[str, Any] | None = None) -> ClassIndex:
+    """Make the index of all parts but those left out, in the order of their keys.
 
     Raises
     ------
     StoreError
         If a part is missing or damaged, or a label went away.
     """
-    images = [_merged(plan, item) for item in sorted(plan.items, key=lambda item: item.key)]
-    settings = plan.settings
-    reach = max(image.reach for image in images)  # a larger square around a point holds the class as well
-    head = IndexHead(settings.classes.train_names, settings.classes.digest, settings.tile, reach, settings.recorded())
-    return merge_images(head, images, lookup=settings.lookup, root=plan.source)
+    left_out = dict(left_out or {})
+    items = sorted((item for item in plan.items if item.key not in left_out), key=lambda item: item.key)
+    images = [_merged(plan, item) for item in items]
+    settings = plan.settings.recorded() | ({"left_out": left_out} if left_out else {})
+    point_extent = max(image.reach for image in images)  # a larger square around a point holds the class as well
+    head = _head(plan, point_extent, settings)
+    return merge_images(head, images, lookup=plan.settings.lookup, root=plan.source)
+
+
+def _head(plan: IndexPlan, point_extent: int, settings: Mapping[str, Any]) -> IndexHead:
+    table = plan.settings.classes
+    return IndexHead(table.train_names, table.digest, plan.settings.tile, point_extent, settings)
 
 
 def _merged(plan: IndexPlan, item: IndexItem) -> IndexedImage:

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from segdata.codecs.png import decode_bands, decode_label, read_bytes
 from segdata.codecs.png_chunks import split_png
 from segdata.cpp.store import decode_cpp, read_cpp_bytes
-from segdata.errors import LabelError, SettingsError, StoreError
+from segdata.errors import SettingsError, StoreError
 from segdata.files import read_regular
 from segdata.labels.classes import ClassTable, train_id_lookup
-from segdata.layouts import Encoding
+from segdata.labels.mapping import Encoding
+from segdata.labels.reading import ignore_unsure, read_ids, to_class_ids
 from segdata.sampling.class_index import FORMAT
 from segdata.sampling.from_targets import scan_targets
 from segdata.sampling.merge import FileState, IndexedImage
-from segdata.sampling.scan import TileEntries, band_multiple, scan_bands, scan_confidence, scan_label
+from segdata.sampling.scan import TileEntries, band_multiple, scan_bands, scan_label
 from segdata.sampling.scan_kernels import NUM_POINTS
 
 Kind = Literal["labels", "targets"]
@@ -88,14 +89,15 @@ class IndexItem:
         The label or the targets, absolute.
     confidence : Path or None
         The confidence image of an auto-label.
-    image : str
-        Path of the image below SRC, empty where there is none.
+    image, confidence_name : str
+        Paths of the image and of the confidence image below SRC, empty where there is none.
     """
 
     key: str
     path: Path
     confidence: Path | None = None
     image: str = ""
+    confidence_name: str = ""
 
     @property
     def source(self) -> str:
@@ -106,11 +108,6 @@ class IndexItem:
     def target(self) -> str:
         """Name of the file that holds its part."""
         return blake2b(os.fsencode(self.key), digest_size=12).hexdigest() + PART_ENDING
-
-    @property
-    def confidence_name(self) -> str:
-        """Path of the confidence image below SRC, empty where there is none."""
-        return "" if self.confidence is None else (Path(self.key).parent / self.confidence.name).as_posix()
 
 
 @dataclass(frozen=True)
@@ -267,26 +264,17 @@ def _state_from_json(values: list[Any]) -> FileState:
 
 def _scan_bytes(source: ItemBytes, item: IndexItem, settings: IndexSettings, where: str) -> TileEntries:
     num_classes, tile, data = settings.classes.num_classes, settings.tile, source.label.data
+    if source.confidence is None and item.path.suffix != ".mat":
+        parts = split_png(data, where)
+        size = (parts.header.height, parts.header.width)
+        bands = decode_bands(parts, where, band_multiple(tile))
+        return scan_bands(bands, size, settings.lookup, num_classes, tile=tile, where=where)
+    ids = read_ids(item.path) if item.path.suffix == ".mat" else decode_label(data, where)
+    class_ids = to_class_ids(ids, settings.lookup, where=where, meaning=f"'{settings.classes.name}'")
     if source.confidence is not None:
         confidence = decode_label(source.confidence.data, str(item.confidence))
-        ids, lookup = _confident(decode_label(data, where), confidence, item, settings)
-        return scan_label(ids, lookup, num_classes, tile=tile, where=where)
-    parts = split_png(data, where)
-    size = (parts.header.height, parts.header.width)
-    bands = decode_bands(parts, where, band_multiple(tile))
-    return scan_bands(bands, size, settings.lookup, num_classes, tile=tile, where=where)
-
-
-def _confident(
-    ids: NDArray[np.uint8], confidence: NDArray[np.uint8], item: IndexItem, settings: IndexSettings
-) -> tuple[NDArray[np.uint8], NDArray[np.int16]]:
-    """Return class ids with unsure pixels ignored, and the look-up that reads them."""
-    if confidence.shape != ids.shape:
-        raise LabelError(
-            f"{item.confidence}: has {confidence.shape} pixels, its label {item.path} {ids.shape}. Expected the same."
-        )
-    lookup = train_id_lookup(settings.classes.num_classes)
-    return scan_confidence(ids, confidence, settings.lookup, settings.confidence), lookup
+        class_ids = ignore_unsure(class_ids, confidence, settings.confidence, where=str(item.confidence))
+    return scan_label(class_ids, train_id_lookup(num_classes), num_classes, tile=tile, where=where)
 
 
 def _refuse_other_classes(meta: Any, settings: IndexSettings, where: str) -> None:

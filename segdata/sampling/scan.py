@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,24 +202,3 @@ def _unknown_id(found: _UnknownId, where: str) -> LabelError:
 
 def _strip_height(tile: int) -> int:
     return -(-tile // STRIPS)
-
-
-def scan_confidence(
-    ids: NDArray[np.uint8], confidence: NDArray[Any], lookup: NDArray[np.int16], threshold: float
-) -> NDArray[np.uint8]:
-    """Return class ids with 255 where the confidence is below a threshold.
-
-    Parameters
-    ----------
-    ids : ndarray of uint8, shape (H, W)
-        What the label holds.
-    confidence : ndarray of uint8, shape (H, W)
-        255 is certain.
-    lookup : ndarray of int16, shape (256,)
-        As for `scan_label`; ids it does not know become 254.
-    threshold : float
-        From 0 to 1; pixels with ``confidence / 255 < threshold`` are ignored.
-    """
-    classes = np.where(lookup < 0, 254, lookup).astype(np.uint8)[ids]
-    classes[confidence < threshold * 255] = 255
-    return classes

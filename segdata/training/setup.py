@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from segdata.config.recipe import Recipe, dump_recipe
-from segdata.data.index_sources import open_sources
+from segdata.data.crops import images_of
 from segdata.data.loader import Batch, PooledTargets, TrainingDataset, make_loader
+from segdata.data.sources import open_sources
 from segdata.distributed.process_group import DistributedContext
 from segdata.losses.build import build_criterion
 from segdata.models import Segmenter, build_model
@@ -18,7 +19,10 @@ from segdata.training.optimizer import MovingAverage, build_optimizer
 from segdata.training.speed import Probe, probe
 from segdata.training.step import Stepper
 
-INDEXES = "indexes"
+
+def index_folder(out: Path) -> Path:
+    """Return where runs keep the class indexes that they share: beside their folders, where all ranks see it."""
+    return out.absolute().parent / "indexes"
 
 
 @dataclass
@@ -130,9 +134,11 @@ class Run:
 
     def _load_data(self, *, progress: bool) -> None:
         recipe, world = self.recipe, self.world
-        sources = open_sources(recipe.data, self.out / INDEXES, world, progress=progress and world.is_first)
+        sources = open_sources(
+            recipe.data, index_folder(self.out), world.on_first, progress=progress and world.is_first
+        )
         images, accumulated = recipe.schedule.per_rank(world.num_ranks)
-        num_images = sum(source.source.index.num_images for source in sources)
+        num_images = images_of([source.source for source in sources])
         self.sampler = MixedClassUniformSampler(
             [source.source for source in sources],
             epoch_size=recipe.epoch_size(num_images),
@@ -147,9 +153,7 @@ class Run:
             align=recipe.loss.targets == "store",
             areas=recipe.loss.areas == "image",
         )
-        dataset = TrainingDataset(
-            sources=tuple(sources), augmentation=recipe.augmentation, seed=recipe.seed, targets=targets
-        )
+        dataset = TrainingDataset(sources, recipe.augmentation, seed=recipe.seed, targets=targets)
         pin = world.device.type == "cuda"
         self.loader = make_loader(dataset, self.sampler, workers=recipe.data.workers, pin_memory=pin)
         self._taken = 0

@@ -30,7 +30,7 @@ def test_what_is_no_image_is_named_in_one_line(tmp_path, damage):
     path = tmp_path / "a.png"
     Image.effect_noise((64, 64), 50).save(path)
     path.write_bytes(path.read_bytes()[:1500] if damage is None else damage)
-    with pytest.raises(LabelError, match=r"a\.png: is no sound image \(.*\)\. Copy it again") as caught:
+    with pytest.raises(LabelError, match=r"a\.png: is not a valid image \(.*\)\. Copy it again") as caught:
         read_image(path)
     assert "\n" not in str(caught.value)
 

@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 from segdata.config.recipe import AugmentationRecipe
 from segdata.data.augmentation import ColorStep, aligned, draw_augmentation
-from segdata.data.color import change_colors
-from segdata.data.crop import CropBox
+from segdata.data.color_tensors import change_colors
+from segdata.data.crop_box import CropBox
 
 PHOTOMETRIC = AugmentationRecipe(crop=(8, 8), blur=0.5)
 JITTER = AugmentationRecipe(crop=(8, 8), color="jitter")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from segdata.data.crop import crop_image, crop_label, place_crop
+from segdata.data.crop_box import crop_image, crop_label, place_crop
 from segdata.errors import SettingsError
 
 SIDES = st.integers(1, 70)

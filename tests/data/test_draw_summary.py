@@ -8,8 +8,10 @@ from indexes import even_index, made_index
 
 from segdata.batch.work import BatchSettings
 from segdata.codecs.png import encode_label
+from segdata.config.recipe import AugmentationRecipe
 from segdata.data.crop_dataset import CropDataset
-from segdata.data.draw_summary import LabelCrops, epoch_as_json, summarize_epoch, summarize_index
+from segdata.data.crops import CropReader
+from segdata.data.draw_summary import epoch_as_json, summarize_epoch, summarize_index
 from segdata.errors import LabelError
 from segdata.jobs.index import plan_index
 from segdata.sampling.index_builder import run_index
@@ -94,8 +96,9 @@ def labels(tmp_path):
     return Source(run_index(plan, BatchSettings())[1], class_uniform=1.0, name="a")
 
 
-def cut(source, size=(8, 8)):
-    return LabelCrops.unscaled([source], size, 0)
+def cut(*sources, size=(8, 8), reader=CropReader):
+    augmentation = AugmentationRecipe(crop=size, scale=(1.0, 1.0), flip=0.0, color="none")
+    return reader(sources=sources, augmentation=augmentation)
 
 
 def test_crops_tell_what_whole_tiles_hide(labels):
@@ -122,9 +125,13 @@ def test_sources_that_draw_nothing_by_class_have_the_same_crops_before_and_after
 def test_a_sample_of_the_epoch_is_spread_over_its_sources_and_classes(labels):
     sources = [Source(labels.index, 0.6, name="a"), Source(labels.index, 0.4, 1.0, name="b")]
     stream, seen = Stream(sources), []
-    crops = LabelCrops.unscaled(sources, (8, 8), 0)
-    watching = LabelCrops(crops.size, crops.read, lambda draw, size: seen.append(draw) or crops.place(draw, size))
-    assert summarize_epoch(stream, 500, 1500, watching, num_crops=50).measured.num_crops == 50
+
+    class Watching(CropReader):
+        def place(self, draw, size, random=None):
+            seen.append(draw)
+            return super().place(draw, size, random)
+
+    assert summarize_epoch(stream, 500, 1500, cut(*sources, reader=Watching), num_crops=50).measured.num_crops == 50
     by_class = [draw.class_id for draw in seen if draw.class_id is not None]
     assert sorted(draw.source for draw in seen) == [0] * 60 + [1] * 40  # before and after
     assert sorted(by_class) == [0] * 10 + [1] * 10
@@ -133,14 +140,15 @@ def test_a_sample_of_the_epoch_is_spread_over_its_sources_and_classes(labels):
 
 def test_more_crops_are_measured_where_labels_are_small_and_500_where_they_are_large(labels):
     stream = Stream([labels])
-    few = [summarize_epoch(stream, 0, 900, cut(labels, size)).measured.num_crops for size in ((8, 8), (2000, 2000))]
+    few = [summarize_epoch(stream, 0, 900, cut(labels, size=size)).measured.num_crops for size in ((8, 8), (2000, 2000))]
     assert few == [900, 500]
 
 
 def test_labels_that_cannot_be_read_leave_the_count_by_tiles_and_say_why(labels):
-    def read(_source, _image):
-        raise LabelError("x.png: cannot be read")
+    class Failing(CropReader):
+        def read_label(self, source, image_id):
+            raise LabelError("x.png: cannot be read")
 
-    epoch = summarize_epoch(Stream([labels]), 0, 10, LabelCrops((8, 8), read, cut(labels).place))
+    epoch = summarize_epoch(Stream([labels]), 0, 10, cut(labels, reader=Failing))
     assert (epoch.measured.by, epoch.measured.why) == ("tiles", "x.png: cannot be read")
     assert epoch.after.tolist() == summarize_epoch(Stream([labels]), 0, 10).after.tolist()

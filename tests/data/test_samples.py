@@ -6,9 +6,10 @@ import pytest
 from miniature import write_image, write_label, write_text
 
 from segdata.config.data import SourceRecipe
-from segdata.data.samples import encoding_of, find_samples, list_samples, read_class_ids
+from segdata.data.samples import find_samples, list_samples, read_sample
 from segdata.errors import LabelError, LayoutError
 from segdata.labels.classes import ClassTable
+from segdata.labels.reading import encoding_of
 from segdata.layouts.base import LabeledImage
 from segdata.synthetic import write_cityscapes, write_vistas
 
@@ -56,14 +57,14 @@ def test_auto_labels_come_with_their_confidence(tmp_path: Path) -> None:
     found = find_samples(source(tmp_path / "autolabeled", annotation="auto", splits=["train_extra"]))
     assert len(found) == 2
     assert all(item.confidence and item.image for item in found)
-    assert read_class_ids(found[0], CITY, "auto", confidence=1.0).shape == (32, 64)
+    assert read_sample(found[0], CITY, "auto", confidence=1.0).shape == (32, 64)
 
 
 def test_vistas_is_read_by_its_own_classes(tmp_path: Path) -> None:
     write_vistas(tmp_path, 2, (32, 64), validation=1)
     found = find_samples(source(tmp_path, "vistas", splits=["training"], annotation="v1.2"))
     assert len(found) == 1
-    assert read_class_ids(found[0], ClassTable.load("vistas-v1.2"), "labelIds").shape == (32, 64)
+    assert read_sample(found[0], ClassTable.load("vistas-v1.2"), "labelIds").shape == (32, 64)
 
 
 @pytest.mark.parametrize(
@@ -76,17 +77,17 @@ def test_vistas_is_read_by_its_own_classes(tmp_path: Path) -> None:
     ],
 )
 def test_file_names_tell_the_encoding(name: str, meaning: str) -> None:
-    assert encoding_of(sample(Path(name))) == meaning
+    assert encoding_of(Path(name)) == meaning
 
 
 def test_label_ids_become_training_ids(tmp_path: Path) -> None:
     label = write_label(tmp_path / "a_gtFine_labelIds.png", [[7, 0], [33, 26]])
-    assert read_class_ids(sample(label), CITY).tolist() == [[0, 255], [18, 13]]
+    assert read_sample(sample(label), CITY).tolist() == [[0, 255], [18, 13]]
 
 
 def test_training_ids_stay_and_255_is_ignored(tmp_path: Path) -> None:
     label = write_label(tmp_path / "a.png", [[0, 18, 255]])
-    assert read_class_ids(sample(label), CITY).tolist() == [[0, 18, 255]]
+    assert read_sample(sample(label), CITY).tolist() == [[0, 18, 255]]
 
 
 def test_an_unknown_id_is_named_with_its_first_place(tmp_path: Path) -> None:
@@ -94,21 +95,21 @@ def test_an_unknown_id_is_named_with_its_first_place(tmp_path: Path) -> None:
     with pytest.raises(
         LabelError, match=r"id 26 is not in 'cityscapes' as trainIds \(2 pixels, first at row 1, column 0\)"
     ):
-        read_class_ids(sample(label), CITY)
+        read_sample(sample(label), CITY)
 
 
 def test_unsure_pixels_are_ignored_below_the_threshold(tmp_path: Path) -> None:
     label = write_label(tmp_path / "a.png", [[1, 2, 3]])
     sure = write_label(tmp_path / "a_prob.png", [[127, 128, 255]])
-    assert read_class_ids(sample(label, sure), CITY, confidence=0.5).tolist() == [[255, 2, 3]]
-    assert read_class_ids(sample(label, sure), CITY).tolist() == [[1, 2, 3]]
+    assert read_sample(sample(label, sure), CITY, confidence=0.5).tolist() == [[255, 2, 3]]
+    assert read_sample(sample(label, sure), CITY).tolist() == [[1, 2, 3]]
 
 
 def test_a_confidence_of_another_size_is_refused(tmp_path: Path) -> None:
     label = write_label(tmp_path / "a.png", [[1, 2, 3]])
     sure = write_label(tmp_path / "a_prob.png", [[1, 2]])
     with pytest.raises(LabelError, match=r"a_prob\.png: has \(1, 2\) pixels, its label \(1, 3\)"):
-        read_class_ids(sample(label, sure), CITY, confidence=0.5)
+        read_sample(sample(label, sure), CITY, confidence=0.5)
 
 
 def test_a_list_file_is_a_layout_too(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from segdata.codecs.png import encode_label
 from segdata.cpp.pooling import cpp_counts
 from segdata.errors import LabelError, SettingsError
 from segdata.figures.pooling_comparison import pooling_figure
-from segdata.figures.reading import read_class_ids
 from segdata.figures.thin_structures import most_lost, nearest, thinner_than
 from segdata.labels.classes import ClassTable
 from segdata.labels.palette import color_image, mixture_image
+from segdata.labels.reading import read_single_label as read_class_ids
 
 CITY = ClassTable.load("cityscapes")
 
@@ -166,9 +166,7 @@ def test_encoding_goes_by_name_then_by_values(tmp_path, name, stored, expected):
 def test_unknown_id_is_named_with_its_place(tmp_path):
     path = tmp_path / "label.png"
     path.write_bytes(encode_label(np.array([[0, 1], [77, 77]], np.uint8)))
-    with pytest.raises(
-        LabelError, match=r"id 77 is not a class of 'cityscapes' \(2 pixels, first at row 1, column 0\)"
-    ):
+    with pytest.raises(LabelError, match=r"id 77 is not in 'cityscapes' \(2 pixels, first at row 1, column 0\)"):
         read_class_ids(path, CITY, "trainIds")
 
 

@@ -81,8 +81,8 @@ def test_crops_of_the_public_data_set(city, tmp_path, settings):
 def test_samples_of_the_trainer(city, tmp_path, colors):
     pytest.importorskip("torch")
     from segdata.config.recipe import load_recipe
-    from segdata.data.index_sources import open_sources
     from segdata.data.loader import PooledTargets, TrainingDataset
+    from segdata.data.sources import open_sources
     from segdata.sampling.sampler import MixedClassUniformSampler as Sampler
 
     changes = [f"data.root={city}", "data.sources.vistas=null", "data.sources.fine.share=0.6"]
@@ -90,7 +90,7 @@ def test_samples_of_the_trainer(city, tmp_path, colors):
     recipe = load_recipe("tiny-seethroughnet-scenes", [*changes, "augmentation.color_on=loader"])
     opened = open_sources(recipe.data, tmp_path)
     targets = PooledTargets(cells=(4, 8), areas=colors == "none")
-    dataset = TrainingDataset(sources=tuple(opened), augmentation=recipe.augmentation, seed=3, targets=targets)
+    dataset = TrainingDataset(opened, recipe.augmentation, seed=3, targets=targets)
     told = []
     for draw in islice(Sampler([source.source for source in opened], epoch_size=8, seed=3), 8):
         sample = dataset[draw]

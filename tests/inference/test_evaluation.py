@@ -11,7 +11,7 @@ from toy_model import OneLayer
 from segdata.codecs.photos import read_image
 from segdata.config.data import SourceRecipe
 from segdata.config.steps import EvaluationRecipe
-from segdata.data.samples import find_samples, read_class_ids
+from segdata.data.samples import find_samples, read_sample
 from segdata.errors import SegdataError
 from segdata.inference.evaluate import evaluate, take_evenly
 from segdata.inference.predictor import Predictor
@@ -97,7 +97,7 @@ def test_counts_are_those_of_prediction_and_label(city, by_one_process):
     expected = np.zeros((256, 256), np.int64)
     for sample in samples_of(city):
         found = predictor.predict(read_image(sample.image)).class_ids
-        np.add.at(expected, (read_class_ids(sample, TABLE, "trainIds"), found), 1)
+        np.add.at(expected, (read_sample(sample, TABLE, "trainIds"), found), 1)
     assert by_one_process["confusion"] == expected[:19, :19].tolist()
     assert by_one_process["mean_boundary_iou"] is not None
 

@@ -97,7 +97,7 @@ def test_an_image_that_has_changed_is_an_error_of_its_own(images, tmp_path):
 def test_a_bad_image_costs_no_other(images, tmp_path):
     (images / "b.png").write_bytes(b"no image")
     found = predict(plan_of(images, tmp_path / "out", ["labels"]))
-    assert "b.png: is no sound image" in found["b"]
+    assert "b.png: is not a valid image" in found["b"]
     assert (found["a"], found["c"]) == ("done", "done")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from miniature import write_image, write_label
 
-from segdata.data.samples import read_class_ids
+from segdata.data.samples import read_sample
 from segdata.errors import LayoutError
 from segdata.labels.classes import ClassTable
 from segdata.layouts import camvid
@@ -43,6 +43,6 @@ def test_real_camvid_is_whole(real_data: Path) -> None:
     train, val = (camvid.find(real_data / "camvid", splits=[split]) for split in ("train", "val"))
     assert (len(train), len(val)) == (367, 101)
     assert all(item.image and item.label for item in (*train, *val))
-    ids = read_class_ids(train[0], ClassTable.load("camvid"), "labelIds")
+    ids = read_sample(train[0], ClassTable.load("camvid"), "labelIds")
     assert ids.shape == (360, 480)
     assert ids[ids != 255].max() <= 10

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from miniature import write_image, write_label, write_text
 
-from segdata.data.samples import read_class_ids
+from segdata.data.samples import read_sample
 from segdata.errors import LayoutError
 from segdata.labels.classes import ClassTable
 from segdata.layouts import nyuv2
@@ -34,7 +34,7 @@ def test_zero_is_ignored_and_one_is_the_first_class(tmp_path: Path) -> None:
     write_image(tmp_path / "train" / "images" / "1.png")
     write_label(tmp_path / "train" / "labels" / "1.png", [[0, 1, 40]])
     [item] = nyuv2.find(tmp_path)
-    assert read_class_ids(item, ClassTable.load("nyuv2-40"), "labelIds").tolist() == [[255, 0, 39]]
+    assert read_sample(item, ClassTable.load("nyuv2-40"), "labelIds").tolist() == [[255, 0, 39]]
 
 
 def test_split_that_is_not_there_says_what_is_expected(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from miniature import write_label, write_text
 
-from segdata.data.samples import read_class_ids
+from segdata.data.samples import read_sample
 from segdata.errors import LayoutError
 from segdata.labels.classes import ClassTable
 from segdata.layouts import pascal_context
@@ -28,7 +28,7 @@ def test_a_split_is_its_list_sorted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("table", "expected"), [("59", [[255, 0], [58, 32]]), ("60", [[0, 1], [59, 33]])])
 def test_background_is_ignored_or_a_class_by_the_table(tmp_path: Path, table: str, expected: list[list[int]]) -> None:
     item = pascal_context.find(write_context(tmp_path))[0]
-    assert read_class_ids(item, ClassTable.load(f"pascal-context-{table}"), "labelIds").tolist() == expected
+    assert read_sample(item, ClassTable.load(f"pascal-context-{table}"), "labelIds").tolist() == expected
 
 
 def test_names_follow_the_ids_of_converted_labels() -> None:

@@ -7,7 +7,7 @@ import pytest
 from miniature import write_image, write_label, write_text
 from scipy.io import savemat
 
-from segdata.data.samples import read_class_ids
+from segdata.data.samples import read_sample
 from segdata.errors import LabelError, LayoutError
 from segdata.labels.classes import ClassTable
 from segdata.layouts import voc2012
@@ -45,7 +45,7 @@ def test_a_split_is_its_list(tmp_path: Path) -> None:
 
 def test_labels_become_background_and_twenty_classes_with_an_ignored_border(tmp_path: Path) -> None:
     item = voc2012.find(write_voc(tmp_path))[0]
-    ids = read_class_ids(item, ClassTable.load("voc2012"), "labelIds")
+    ids = read_sample(item, ClassTable.load("voc2012"), "labelIds")
     assert ids.tolist() == [[0, 1], [20, 255]]
 
 
@@ -72,7 +72,7 @@ def test_labels_of_sbd_are_read_from_their_mat_files(tmp_path: Path) -> None:
     root = write_voc(tmp_path / "VOC2012")
     write_sbd(tmp_path / "VOCaug" / "dataset", "2008_000008\n", "2007_000033\n", ["2008_000008"])
     item = voc2012.find(root, splits=["trainaug"])[-1]
-    assert read_class_ids(item, ClassTable.load("voc2012"), "labelIds").tolist() == [[5, 0], [0, 5]]
+    assert read_sample(item, ClassTable.load("voc2012"), "labelIds").tolist() == [[5, 0], [0, 5]]
 
 
 def test_a_mat_file_of_something_else_is_named(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_mat_file_of_something_else_is_named(tmp_path: Path) -> None:
     (tmp_path / "VOCaug" / "dataset" / "cls" / "2008_000008.mat").write_bytes(b"MATLAB no more")
     item = voc2012.find(root, splits=["trainaug"])[-1]
     with pytest.raises(LabelError, match=r"2008_000008\.mat: is no label of SBD"):
-        read_class_ids(item, ClassTable.load("voc2012"), "labelIds")
+        read_sample(item, ClassTable.load("voc2012"), "labelIds")
 
 
 def test_trainaug_with_neither_list_nor_sbd_says_what_to_add(tmp_path: Path) -> None:

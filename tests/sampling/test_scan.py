@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from segdata.codecs.png import read_label
 from segdata.errors import LabelError, SettingsError
-from segdata.sampling.scan import band_multiple, scan_bands, scan_confidence, scan_label
+from segdata.sampling.scan import band_multiple, scan_bands, scan_label
 
 IDENTITY = np.arange(256, dtype=np.int16)
 
@@ -121,13 +121,6 @@ def test_a_tile_that_eight_does_not_divide_is_refused(tile):
 def test_more_tiles_than_the_index_can_number_are_refused():
     with pytest.raises(SettingsError, match=r"2100x2100 pixels in tiles of 8 are too many\. Use larger tiles"):
         scan_label(np.zeros((2100, 2100), np.uint8), IDENTITY, 1, tile=8)
-
-
-def test_unsure_pixels_are_ignored():
-    ids, confidence = np.array([[0, 1, 7]], np.uint8), np.array([[127, 128, 255]], np.uint8)
-    lookup = np.full(256, -1, np.int16)
-    lookup[:2] = 0, 1
-    assert scan_confidence(ids, confidence, lookup, 0.5).tolist() == [[255, 1, 254]]
 
 
 def test_points_on_real_labels_are_pixels_of_their_class(vistas_sample):

@@ -44,6 +44,14 @@ class CropBox:
         """Return the image column nearest to each column of the crop, -1 where that is padding; shape (w,)."""
         return _nearest(self.left, self.scale, self.size[1], self.image_size[1])
 
+    def inside(self) -> tuple[int, int, int, int]:
+        """Return top, bottom, left, right of what the crop shows of the image; the rest of it is padding."""
+        bounds: list[int] = []
+        for axis in (self.rows(), self.columns()):
+            shown = np.flatnonzero(axis >= 0)
+            bounds += [int(shown[0]), int(shown[-1]) + 1] if shown.size else [0, 0]
+        return bounds[0], bounds[1], bounds[2], bounds[3]
+
 
 def place_crop(
     image_size: tuple[int, int],

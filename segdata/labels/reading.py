@@ -1,0 +1,207 @@
+"""Label files as training ids: the one way from a file to class ids."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segdata.codecs.png import read_label
+from segdata.codecs.sbd import read_sbd_label
+from segdata.errors import LabelError
+from segdata.labels.bundled import bundled_classes
+from segdata.labels.classes import IGNORE_ID, ClassTable
+from segdata.labels.mapping import Encoding
+from segdata.labels.remap import first_unmapped
+
+ENDINGS: dict[Encoding, str] = {"trainIds": "_labelTrainIds.png", "labelIds": "_labelIds.png"}
+"""What names of label files in the Cityscapes layout end with."""
+AUTO_ENDING = "_leftImg8bit.png"
+"""Of auto-labels in that layout, which hold label ids."""
+
+_ADVICE = (
+    "Is the class table or the encoding another? Change data.classes, or the source's encoding; index again with the "
+    "--classes and --encoding that the labels follow."
+)
+
+
+def read_class_ids(
+    path: Path,
+    lookup: NDArray[np.int16],
+    *,
+    meaning: str = "the class table",
+    confidence: Path | None = None,
+    threshold: float = 0.0,
+) -> NDArray[np.uint8]:
+    """Read a label file as training ids.
+
+    Parameters
+    ----------
+    path : Path
+        A PNG, or a .mat file of SBD.
+    lookup : ndarray of int16, shape (256,)
+        The training id of each stored id, 255 for ignored ones, negative for ids that may not occur; see
+        `ClassTable.value_lookup`.
+    meaning : str
+        What messages say that the ids are of.
+    confidence : Path, optional
+        8-bit image of how sure each pixel is, beside auto-labels.
+    threshold : float
+        Pixels whose confidence is below this part of 255 are ignored.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+        Training ids, or 255 for ignored.
+
+    Raises
+    ------
+    LabelError
+        If a file cannot be read, the label holds an id that may not occur, or the confidence is of another size.
+    """
+    class_ids = to_class_ids(read_ids(path), lookup, where=str(path), meaning=meaning)
+    if confidence is None or threshold <= 0:
+        return class_ids
+    return ignore_unsure(class_ids, read_label(confidence), threshold, where=str(confidence))
+
+
+def read_ids(path: Path) -> NDArray[np.uint8]:
+    """Read the ids of a label file as they are stored, shape (H, W): a PNG, or a .mat file of SBD."""
+    return read_sbd_label(path) if path.suffix == ".mat" else read_label(path)
+
+
+def to_class_ids(
+    ids: NDArray[np.uint8],
+    lookup: NDArray[np.int16],
+    *,
+    where: str,
+    meaning: str = "the class table",
+    advice: str = _ADVICE,
+) -> NDArray[np.uint8]:
+    """Return stored ids, shape (H, W), as training ids with 255 for ignored; see `read_class_ids`.
+
+    Raises
+    ------
+    LabelError
+        If an id may not occur, with its count and first place; `where` names the file.
+
+    Examples
+    --------
+    >>> lookup = ClassTable.load("cityscapes").value_lookup("labelIds")
+    >>> to_class_ids(np.array([[7, 0]], np.uint8), lookup, where="example.png")
+    array([[  0, 255]], dtype=uint8)
+    """
+    marker = next((value for value in range(256) if value not in lookup), 0)  # none is free only where all are known
+    as_bytes = np.where(lookup < 0, marker, lookup).astype(np.uint8).tobytes()
+    mapped = bytearray(np.ascontiguousarray(ids).data).translate(as_bytes)  # with the search, a tenth of an np.take
+    if not ((lookup < 0).any() and marker in mapped):
+        return np.frombuffer(mapped, np.uint8).reshape(ids.shape)
+    unknown = first_unmapped(ids, lookup)
+    assert unknown is not None, "the marker stands for an unknown id"
+    raise LabelError(
+        f"{where}: id {unknown.id} is not in {meaning} ({unknown.num_pixels} pixels, first at row {unknown.row}, "
+        f"column {unknown.column}). {advice}"
+    )
+
+
+def ignore_unsure(
+    class_ids: NDArray[np.uint8], confidence: NDArray[np.uint8], threshold: float, *, where: str
+) -> NDArray[np.uint8]:
+    """Return class ids with 255 where the confidence is below a part of 255.
+
+    Raises
+    ------
+    LabelError
+        If the confidence is of another size than the label; `where` names its file.
+    """
+    if confidence.shape != class_ids.shape:
+        raise LabelError(f"{where}: has {confidence.shape} pixels, its label {class_ids.shape}. Expected the same.")
+    return np.where(confidence < threshold * 255, np.uint8(IGNORE_ID), class_ids)
+
+
+def label_name(path: Path) -> tuple[str, Encoding] | None:
+    """Split a label file's name into what names the image and the encoding; None for any other file."""
+    for encoding, ending in ENDINGS.items():
+        if path.name.endswith(ending):
+            return path.name.removesuffix(ending), encoding
+    return None
+
+
+def encoding_of(path: Path, encoding: str = "auto") -> str:
+    """Return what the ids of a label file are: as told, or for ``auto`` by its file name.
+
+    Names of Cityscapes' labels say it; its auto-labels hold label ids; any other name stands for training ids.
+    """
+    if encoding != "auto":
+        return encoding
+    named = label_name(path)
+    if named is not None:
+        return named[1]
+    return "labelIds" if path.name.endswith(AUTO_ENDING) else "trainIds"
+
+
+def read_single_label(path: Path, table: ClassTable, encoding: str = "auto") -> NDArray[np.uint8]:
+    """Read a label file of which nothing but its name is known, as training ids.
+
+    Parameters
+    ----------
+    path : Path
+        A label PNG.
+    table : ClassTable
+        What the ids mean.
+    encoding : {"auto", "trainIds", "labelIds"}
+        ``auto`` goes by the file's name, ``..._labelIds.png``; where that does not tell, the file holds train ids if
+        all of its values can be such.
+
+    Raises
+    ------
+    LabelError
+        If the file is not a label image, or holds an id that the table does not name; the message says which bundled
+        tables do.
+    """
+    ids = read_label(path)
+    meaning = _guess(path, ids, table) if encoding == "auto" else encoding
+    held = _ranges(np.unique(ids).tolist())
+    advice = f"The file holds {held}. {_options_that_read(path, ids, table, encoding)}"
+    return to_class_ids(ids, table.value_lookup(meaning), where=str(path), meaning=f"'{table.name}'", advice=advice)
+
+
+def _guess(path: Path, ids: NDArray[np.uint8], table: ClassTable) -> str:
+    """Say what a file holds, by its name or else by its values."""
+    named = label_name(path)
+    if named is not None:
+        return named[1]
+    return "trainIds" if ((ids < table.num_classes) | (ids == IGNORE_ID)).all() else "labelIds"
+
+
+def _options_that_read(path: Path, ids: NDArray[np.uint8], table: ClassTable, encoding: str) -> str:
+    """Say which options would read the file: those under which each of its ids has a meaning."""
+    values = np.unique(ids)
+    for other in ENDINGS:
+        if (table.value_lookup(other)[values] >= 0).all():
+            return f"All of these are {other} of it: pass --encoding {other}."
+    ways = []
+    for bundled in sorted(map(ClassTable.load, bundled_classes()), key=lambda bundled: len(bundled.classes)):
+        meaning = _guess(path, ids, bundled) if encoding == "auto" else encoding
+        if (bundled.value_lookup(meaning)[values] >= 0).all():
+            ways.append(f"--classes {bundled.name}")
+        elif (bundled.value_lookup("labelIds")[values] >= 0).all():
+            ways.append(f"--classes {bundled.name} --encoding labelIds")
+    if not ways:
+        return "No bundled class table names them all. Is it a label image? Pass --classes FILE with its own table."
+    return f"Is it a label of another data set? Pass {' or '.join(ways)}."
+
+
+def _ranges(values: list[int], most: int = 12) -> str:
+    """Write sorted numbers with runs drawn together, no more than `most` parts.
+
+    >>> _ranges([0, 1, 2, 5, 7, 8])
+    '0-2, 5, 7-8'
+    """
+    runs: list[list[int]] = []
+    for value in values:
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    parts = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return ", ".join(parts if len(parts) <= most else [*parts[: most - 1], "...", parts[-1]])
