@@ -1,11 +1,8 @@
 """`segdata convert-mapillary`: options, output, exit codes, and being killed."""
 
 import json
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -179,22 +176,3 @@ def test_real_labels(vistas_sample, tmp_path):
     assert totals["labels"] == 6
     assert totals["images"] == {"symlink": 6}
     assert totals["pixels"] == sum(read_label(path).size for path in vistas_sample.glob("*/labels/*.png"))
-
-
-@pytest.mark.slow
-def test_killed_at_any_moment_it_ends_as_if_never_killed(tmp_path):
-    labels = tmp_path / "vistas/training/labels"
-    labels.mkdir(parents=True)
-    ids = np.random.default_rng(0).integers(0, 66, (30, 40), np.uint8).repeat(50, axis=0).repeat(40, axis=1)
-    for number in range(80):
-        (labels / f"{number}.png").write_bytes(encode_label(np.roll(ids, number)))
-    words = [tmp_path / "vistas", "--labels", "v1.2"]
-    assert segdata(*words, tmp_path / "straight").returncode == 0
-    moments = random.Random(7)
-    for _ in range(20):
-        command = [sys.executable, "-m", "segdata", "convert-mapillary", *map(str, words), str(tmp_path / "killed")]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            time.sleep(moments.uniform(0.3, 0.9))
-            process.send_signal(signal.SIGKILL)
-    assert segdata(*words, tmp_path / "killed").returncode == 0
-    assert tree(tmp_path / "killed") == tree(tmp_path / "straight")

@@ -36,11 +36,14 @@ class StopFlag:
     ----------
     raise_second : bool
         Whether a second signal raises `Interrupted`, for a user who does not want to wait.
+    limit : float, optional
+        Seconds from the first signal until the process ends at once, unless `in_time` is called before.
     """
 
-    def __init__(self, *, raise_second: bool = True) -> None:
+    def __init__(self, *, raise_second: bool = True, limit: float | None = None) -> None:
         self.signal: int | None = None
-        self._raise_second = raise_second
+        self._raise_second, self._limit = raise_second, limit
+        self._timer: threading.Timer | None = None
 
     @property
     def exit_code(self) -> int:
@@ -51,16 +54,25 @@ class StopFlag:
         """Note the first signal; it decides the exit code."""
         if self.signal is None:
             self.signal = number
+            if self._limit is not None:
+                self._timer = threading.Timer(self._limit, _end_at_once, [number, self._limit])
+                self._timer.daemon = True
+                self._timer.start()
         elif self._raise_second:
             raise Interrupted(number, "without waiting for the files in hand")
+
+    def in_time(self) -> None:
+        """Say that the signal, if one came, was answered: the limit no longer holds."""
+        if self.signal is not None and self._timer is not None:
+            self._timer.cancel()
 
 
 @contextmanager
 def stop_on_signals(
-    signals: tuple[signal.Signals, ...] = BATCH_SIGNALS, *, raise_second: bool = True
+    signals: tuple[signal.Signals, ...] = BATCH_SIGNALS, *, raise_second: bool = True, limit: float | None = None
 ) -> Iterator[StopFlag]:
-    """Note signals in a flag while the block runs; outside the main thread, nothing changes."""
-    flag = StopFlag(raise_second=raise_second)
+    """Note signals in a flag while the block runs; outside the main thread, nothing changes. See `StopFlag`."""
+    flag = StopFlag(raise_second=raise_second, limit=limit)
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
@@ -68,6 +80,7 @@ def stop_on_signals(
     try:
         yield flag
     finally:
+        flag.in_time()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -105,6 +118,14 @@ def leave_signals_to_parent(_worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _end_at_once(number: int, limit: float) -> None:
+    """End a process that waits where no signal reaches it: in a library, for another process."""
+    name = signal.Signals(number).name
+    line = f"segdata: {name} was not answered within {limit:g} s; ended without a new checkpoint. Go on with --resume."
+    os.write(2, f"{line}\n".encode())
+    os._exit(_exit_code(number))
 
 
 def _exit_code(number: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from segdata import __version__
+from segdata.batch.signals import Interrupted, raise_on_sigterm
 from segdata.errors import SegdataError
 from segdata.logs import configure_logging
 
@@ -86,15 +87,18 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run the command line: exit 0 all done, 1 a fault in the data or the run, 2 usage."""
+    """Run the command line: exit 0 all done, 1 a fault in the data or the run, 2 usage, 130 or 143 after a signal."""
+    raise_on_sigterm()
     try:
         _run()
     finally:
         # Known only where a command trained or evaluated; whoever did neither was no rank.
-        processes = sys.modules.get("segdata.distributed.process_group")
+        group_module = sys.modules.get("segdata.distributed.process_group")
         error = sys.exc_info()[1]
-        if processes is not None and processes.was_rank() and isinstance(error, SystemExit):
-            processes.end_process(error.code if isinstance(error.code, int) else int(error.code is not None))
+        if group_module is not None and group_module.was_rank() and isinstance(error, SystemExit):
+            from segdata.distributed.launch import end_process
+
+            end_process(error.code if isinstance(error.code, int) else int(error.code is not None))
 
 
 def _run() -> None:
@@ -103,6 +107,9 @@ def _run() -> None:
     except SegdataError as error:
         click.echo(f"segdata: {error}", err=True)
         sys.exit(1)
+    except Interrupted as stop:
+        click.echo(f"segdata: {stop}", err=True)
+        sys.exit(stop.exit_code)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

@@ -143,7 +143,7 @@ class AugmentationRecipe(Section):
 
 
 class RunRecipe(Section):
-    """The machine and the diary: nothing here changes what is trained, but for rounding."""
+    """The machine and the log: nothing here changes what is trained, but for rounding."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model is; auto takes a GPU where there is one."""
@@ -172,6 +172,12 @@ class RunRecipe(Section):
     """Write TensorBoard files where it is installed."""
     max_restarts: int = Field(default=3, ge=0)
     """Restarts from the last checkpoint after a worker was lost."""
+    rank_timeout: float = Field(default=1800.0, gt=0)
+    """Seconds that a rank waits for the others before it ends the run."""
+    data_timeout: float = Field(default=600.0, gt=0)
+    """Seconds that a step waits for a batch from the loader's processes before it ends the run."""
+    stop_timeout: float = Field(default=120.0, gt=0)
+    """Seconds from SIGTERM, SIGUSR1 or Ctrl-C to the end of the step in hand; after them the process ends at once."""
 
 
 class EvaluationRecipe(Section):

@@ -1,9 +1,10 @@
 """From the stream of draws to batches: crops with their labels, and what is left to do to them on the device."""
 
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from segdata.data.sources import TrainingSource
 from segdata.data.stored_targets import SCALE_STEPS, Counts, TargetStore, image_areas
 from segdata.errors import SegdataError
 from segdata.labels.classes import IGNORE_ID
+from segdata.logs import logger
 from segdata.sampling.class_index import ClassIndex
 from segdata.sampling.sampler import MixedClassUniformSampler
 from segdata.sampling.stream import Draw
@@ -214,10 +216,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
     return Batch(images, class_ids, [one._replace(image=image, class_ids=ids) for one, image, ids in views])
 
 
-def make_loader(
-    dataset: TrainingDataset, sampler: MixedClassUniformSampler, *, workers: int, pin_memory: bool = False
-) -> DataLoader[Batch]:
-    """Return a loader of the sampler's batches; each iteration yields what is left of an epoch.
+class BatchLoader:
+    """Yields the sampler's batches; each iteration what is left of an epoch.
+
+    Batches come from the loader's processes through shared memory; where ``/dev/shm`` is too small for them, as in a
+    container by default, through pipes, which copies them once more.
 
     Parameters
     ----------
@@ -228,18 +231,95 @@ def make_loader(
         Processes that read ahead; 0 reads in this one.
     pin_memory : bool
         Put batches where a GPU copies them from without waiting.
+    timeout : float
+        Seconds to wait for a batch before it is an error.
     """
-    return DataLoader(
-        dataset,  # type: ignore[arg-type]  # yields samples, which `collate` makes batches of
-        batch_size=sampler.batch_size,
-        sampler=sampler,
-        num_workers=workers,
-        collate_fn=collate,
-        pin_memory=pin_memory,
-        persistent_workers=workers > 0,
-        worker_init_fn=leave_signals_to_parent,
-        generator=torch.Generator(),  # its own: the global one is not to depend on the number of loaders
-    )
+
+    def __init__(
+        self,
+        dataset: TrainingDataset,
+        sampler: MixedClassUniformSampler,
+        *,
+        workers: int,
+        pin_memory: bool = False,
+        timeout: float = 600.0,
+    ) -> None:
+        height, width = dataset.augmentation.crop
+        ahead = (2 * workers + 1) * sampler.batch_size * height * width * _BYTES_PER_PIXEL
+        self.through_pipes = workers > 0 and ahead > _free_shared_memory()
+        if self.through_pipes:
+            logger.warning(
+                f"{SHARED_MEMORY} has {_free_shared_memory() / 2**20:.0f} MiB free and {workers} processes read up to "
+                f"{ahead / 2**20:.0f} MiB ahead, so batches go through pipes, which is slower. Enlarge it, as with "
+                "docker run --shm-size=8g."
+            )
+        self._loader: DataLoader[Any] = DataLoader(
+            dataset,  # yields samples, which `collate` makes batches of
+            batch_size=sampler.batch_size,
+            sampler=sampler,
+            num_workers=workers,
+            collate_fn=_collate_for_pipe if self.through_pipes else collate,
+            pin_memory=pin_memory and not self.through_pipes,
+            persistent_workers=workers > 0,
+            worker_init_fn=leave_signals_to_parent,
+            timeout=timeout if workers > 0 else 0,
+            generator=torch.Generator(),  # its own: the global one is not to depend on the number of loaders
+        )
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield batches.
+
+        Raises
+        ------
+        SegdataError
+            If a process of the loader died, or no batch came in time.
+        """
+        batches = iter(self._loader)
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                free = _free_shared_memory() / 2**20
+                raise SegdataError(
+                    f"no batch from the loader's processes: {str(error).splitlines()[0]} {SHARED_MEMORY} has "
+                    f"{free:.0f} MiB free. Enlarge it (docker run --shm-size=8g), lower data.workers, or raise "
+                    "run.data_timeout."
+                ) from error
+            yield _from_pipe(batch) if self.through_pipes else batch
+
+
+SHARED_MEMORY = "/dev/shm"
+_BYTES_PER_PIXEL = 6  # of an image, its label, and its pooled targets at the finest stride
+
+
+def _free_shared_memory() -> float:
+    """Return the free bytes of shared memory; without limit where the system has no such folder."""
+    try:
+        return float(shutil.disk_usage(SHARED_MEMORY).free)
+    except OSError:
+        return math.inf
+
+
+def _collate_for_pipe(samples: Sequence[Sample]) -> Any:
+    """Stack samples to a batch without tensors, whose memory torch would share."""
+    batch = collate(samples)
+    rest = [(one.counts, one._asdict()) for one in batch.samples]
+    plain = [
+        {**fields, "image": None, "class_ids": None, "counts": {cell: held.numpy() for cell, held in counts.items()}}
+        for counts, fields in rest
+    ]
+    return batch.images.numpy(), batch.class_ids.numpy(), plain
+
+
+def _from_pipe(piped: Any) -> Batch:
+    images, class_ids = torch.from_numpy(piped[0]), torch.from_numpy(piped[1])
+    samples = []
+    for fields, image, ids in zip(piped[2], images, class_ids, strict=True):
+        counts = {cell: torch.from_numpy(held) for cell, held in fields["counts"].items()}
+        samples.append(Sample(**{**fields, "image": image, "class_ids": ids, "counts": counts}))
+    return Batch(images, class_ids, samples)
 
 
 def prepare_images(batch: Batch, device: torch.device, recipe: AugmentationRecipe) -> Tensor:

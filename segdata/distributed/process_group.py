@@ -1,15 +1,16 @@
-"""Processes: which rank this one is, what all ranks agree on, and how one command starts several of itself."""
+"""The process group: which rank this process is, and what all ranks agree on.
 
-import atexit
+Free functions serve code that may run inside or outside a group, such as a loss; `DistributedContext` is what a run
+holds.
+"""
+
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar
-from uuid import uuid4
+from typing import Any, TypeVar
 
 import torch
 from joblib import cpu_count
@@ -17,16 +18,67 @@ from torch import Tensor, distributed
 
 from segdata.errors import SegdataError, SettingsError
 
-Result = TypeVar("Result")
+Value = TypeVar("Value")
 
-TIMEOUT = timedelta(minutes=30)
-"""How long a rank waits for the others: an evaluation or a checkpoint on one of them fits in it."""
+RANK_TIMEOUT = 1800.0
+"""Seconds that a rank waits for the others by default: an evaluation or a checkpoint on one of them fits in it."""
+STORE = "SEGDATA_STORE"
+"""Environment variable: the file through which the ranks of one machine meet, without a listening socket."""
 _FIRST_PORT, _NUM_PORTS = 20_000, 10_000
 
 
 _left: list[Any] = []
 """Groups that were left. Freeing one joins its threads while Python's lock is held, and a thread of gloo that is just
 then dropping its last tensor waits for that lock: for ever. So they live as long as the process."""
+
+
+class RankTimeoutError(SegdataError):
+    """Another rank did not answer in time, or is gone."""
+
+
+def rank_and_size() -> tuple[int, int]:
+    """Return this process's rank and the number of ranks: (0, 1) where there is no process group."""
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank(), distributed.get_world_size()
+    return 0, 1
+
+
+def gather(mine: Value) -> list[Value]:
+    """Return what every rank passes in, by rank, on every rank; anything that can be pickled, small and rare."""
+    num_ranks = rank_and_size()[1]
+    if num_ranks == 1:
+        return [mine]
+    every: list[Any] = [None] * num_ranks
+    with _answered():
+        distributed.all_gather_object(every, mine)
+    return every
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Add tensors of one shape over all ranks, in place; all ranks must call it."""
+    if rank_and_size()[1] > 1:
+        distributed.all_reduce(values)
+    return values
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Turn what a group raises for a rank that does not answer into one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise_rank_timeout(error)
+        raise
+
+
+def raise_rank_timeout(error: RuntimeError) -> None:
+    """Raise `RankTimeoutError` if an error of torch says that another rank did not answer in time."""
+    told = str(error)
+    if "imed out" in told or "Timeout" in told or "timeout" in told:
+        raise RankTimeoutError(
+            "another rank did not answer in time (run.rank_timeout). Is one of the processes stopped, or its machine "
+            "gone? Go on with --resume."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -65,12 +117,8 @@ class DistributedContext:
         return self._reduced(values, distributed.ReduceOp.SUM) if self.num_ranks > 1 else list(values)
 
     def gather(self, value: Any) -> list[Any]:
-        """Return the values of all ranks, by rank; anything that can be pickled, meant for what is small and rare."""
-        if self.num_ranks == 1:
-            return [value]
-        values: list[Any] = [None] * self.num_ranks
-        distributed.all_gather_object(values, value)
-        return values
+        """Return the values of all ranks, by rank; see `gather`."""
+        return gather(value)
 
     def on_first(self, work: Callable[[], object]) -> None:
         """Let rank 0 do something while the others wait.
@@ -99,7 +147,8 @@ class DistributedContext:
     def _reduced(self, values: tuple[float, ...], how: Any) -> list[float]:
         # On the CPU, through gloo: agreeing on a few numbers does not wait for the work queued on the GPU.
         numbers = torch.tensor(values, dtype=torch.float64)
-        distributed.all_reduce(numbers, how)
+        with _answered():
+            distributed.all_reduce(numbers, how)
         return list(numbers.tolist())
 
 
@@ -160,7 +209,7 @@ def first_host(nodes: str) -> str:
 
 @contextmanager
 def init_distributed(
-    device: str = "auto", environment: Mapping[str, str] | None = None
+    device: str = "auto", environment: Mapping[str, str] | None = None, *, timeout: float = RANK_TIMEOUT
 ) -> Iterator[DistributedContext]:
     """Join the other ranks, if a launcher made any, and leave them in the end.
 
@@ -170,6 +219,8 @@ def init_distributed(
         Where models are to be.
     environment : mapping, optional
         Read in place of the process's own.
+    timeout : float
+        Seconds that a rank waits for the others.
 
     Raises
     ------
@@ -185,8 +236,13 @@ def init_distributed(
         yield world
         return
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
-    meet = "env://" if place.address is None else f"tcp://{place.address}:{place.port}"
-    distributed.init_process_group(backend, meet, TIMEOUT, rank=place.rank, world_size=place.num_ranks)
+    limits: dict[str, Any] = {"timeout": timedelta(seconds=timeout)}
+    if STORE in os.environ:
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+        limits["store"] = distributed.FileStore(f"{os.environ[STORE]}-{attempt}", place.num_ranks)  # type: ignore[attr-defined]
+    else:
+        limits["init_method"] = "env://" if place.address is None else f"tcp://{place.address}:{place.port}"
+    distributed.init_process_group(backend, rank=place.rank, world_size=place.num_ranks, **limits)
     _left.append(distributed.group.WORLD)
     try:
         yield world
@@ -194,79 +250,9 @@ def init_distributed(
         distributed.destroy_process_group()
 
 
-def launch(
-    work: Callable[..., Result], *arguments: Any, num_processes: int, max_restarts: int = 3
-) -> dict[int, Result]:
-    """Run a function in several processes of this machine under torch's elastic launcher.
-
-    Where one of them dies, all are ended and started again, with ``TORCHELASTIC_RESTART_COUNT`` above 0. A signal to
-    this process goes on to them.
-
-    Parameters
-    ----------
-    work : callable
-        A function of a module, so that other processes find it.
-    *arguments
-        Its arguments; picklable.
-    num_processes : int
-    max_restarts : int
-        How often they are started again.
-
-    Returns
-    -------
-    dict of int to result
-        By rank.
-
-    Raises
-    ------
-    torch.distributed.elastic.multiprocessing.errors.ChildFailedError
-        If they died more often than that.
-    torch.distributed.elastic.multiprocessing.api.SignalException
-        After a signal, when all have ended.
-    """
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    # Else restarted ranks meet in the store of the attempt before, may read each other's old addresses and wait there.
-    os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
-    wanted: dict[str, Any] = {
-        "min_nodes": 1,
-        "max_nodes": 1,
-        "nproc_per_node": num_processes,
-        "run_id": uuid4().hex,
-        "rdzv_backend": "c10d",
-        "rdzv_endpoint": "localhost:0",
-        "max_restarts": max_restarts,
-        "start_method": "spawn",
-        "signals_to_handle": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
-        "shutdown_timeout": 300,  # seconds a worker has to end its step and save
-    }
-    known = {one.name for one in fields(LaunchConfig)}  # older torch has fewer
-    config = LaunchConfig(**{name: value for name, value in wanted.items() if name in known})
-    results: dict[int, Result] = elastic_launch(config, _work_as_rank)(work, *arguments)
-    return results
-
-
-def _work_as_rank(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Do the work of a process that the launcher started."""
-    result = work(*arguments)
-    atexit.register(end_process, 0)
-    return result
-
-
 def was_rank() -> bool:
     """Say whether this process was one of several ranks."""
     return bool(_left)
-
-
-def end_process(exit_code: int) -> NoReturn:
-    """End a process that was a rank, at once.
-
-    A thread of gloo that drops its last tensor while Python shuts down would abort the process, and the launcher would
-    take it for a failure.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(exit_code)
 
 
 def was_restarted() -> bool:

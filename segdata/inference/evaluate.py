@@ -2,23 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import distributed
-from tqdm import tqdm
 
 from segdata.codecs.photos import read_image
 from segdata.config.steps import EvaluationRecipe
 from segdata.data.normalization import IMAGENET_MEAN, IMAGENET_STD
 from segdata.data.samples import read_sample
+from segdata.distributed.process_group import gather, rank_and_size
 from segdata.errors import LabelError, SegdataError
 from segdata.inference.predictor import Precision, Predictor
 from segdata.inference.read_ahead import read_ahead
 from segdata.labels.classes import ClassTable
 from segdata.layouts import LabeledImage
+from segdata.logs import progress_bar
 from segdata.metrics.boundary import count_boundary
 from segdata.metrics.confusion import count_classes
 from segdata.metrics.scores import Scores
@@ -80,16 +80,16 @@ def evaluate(
     SegdataError
         After all other images, if some cannot be read or do not fit their label; the same on every rank, naming them.
     """
-    rank, num_ranks = place_among_ranks()
+    rank, num_ranks = rank_and_size()
     mine = take_evenly(samples, settings.limit)[rank::num_ranks]
     was_training = model.training
     predictor = Predictor(model, settings, device, precision=precision, mean=mean, std=std)
     counter = _Counter(predictor, table, settings, encoding, confidence)
     try:
-        for sample_scores in tqdm(
-            counter.run(mine), total=len(mine), unit="image", disable=not progress or rank > 0, delay=1.0
-        ):
-            counter.scores += sample_scores
+        with progress_bar(total=len(mine), unit="images", desc="evaluation", enabled=progress and rank == 0) as bar:
+            for sample_scores in counter.run(mine):
+                counter.scores += sample_scores
+                bar.update()
     finally:
         model.train(was_training)
     scores, faults = Scores.empty(table.train_names, boundary=settings.boundary), list[str]()
@@ -110,23 +110,6 @@ def take_evenly(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
     if limit is None or limit >= len(items):
         return items
     return [items[number * len(items) // limit] for number in range(limit)]
-
-
-def place_among_ranks() -> tuple[int, int]:
-    """Return this process's rank and the number of ranks: (0, 1) where there is no process group."""
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank(), distributed.get_world_size()
-    return 0, 1
-
-
-def gather(mine: Item) -> list[Item]:
-    """Return what every rank passes in, in the order of the ranks, on every rank."""
-    num_ranks = place_among_ranks()[1]
-    if num_ranks == 1:
-        return [mine]
-    every: list[Any] = [None] * num_ranks
-    distributed.all_gather_object(every, mine)
-    return every
 
 
 @dataclass(eq=False)

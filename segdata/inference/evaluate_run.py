@@ -6,7 +6,8 @@ from typing import Any
 from segdata.config.data import SourceRecipe
 from segdata.config.recipe import load_recipe
 from segdata.data.samples import find_samples
-from segdata.distributed.process_group import init_distributed, launch
+from segdata.distributed.launch import launch
+from segdata.distributed.process_group import init_distributed
 from segdata.errors import SegdataError, SettingsError
 from segdata.inference.choices import Choices
 from segdata.inference.evaluate import evaluate

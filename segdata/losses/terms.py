@@ -11,7 +11,9 @@ from contextlib import AbstractContextManager
 from typing import ClassVar, NamedTuple
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
+
+from segdata.distributed.process_group import rank_and_size, sum_over_ranks
 
 
 class Term(NamedTuple):
@@ -93,10 +95,8 @@ def normalizers(terms: Sequence[Term]) -> list[Tensor]:
     must call it with the same terms.
     """
     masses = torch.stack([term.mass for term in terms])
-    num_ranks = 1
-    if distributed.is_available() and distributed.is_initialized():
-        num_ranks = distributed.get_world_size()
-        distributed.all_reduce(masses)
+    num_ranks = rank_and_size()[1]
+    sum_over_ranks(masses)
     factors = torch.where(masses > 0, num_ranks / torch.where(masses > 0, masses, 1), 0)
     return [factor.to(term.total.dtype) for factor, term in zip(factors, terms, strict=True)]
 

@@ -10,8 +10,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from segdata.batch.signals import INTERRUPTED, STOPPED
 from segdata.config.recipe import Recipe
-from segdata.distributed.process_group import launch
+from segdata.distributed.launch import launch
+from segdata.distributed.process_group import RankTimeoutError
 from segdata.errors import SegdataError
+from segdata.logs import logger
 from segdata.training.loop import TrainResult, train
 
 _SECONDS_TO_ASK = 3.0
@@ -45,7 +47,7 @@ def train_in_processes(recipe: Recipe, out: Path, *, num_processes: int, resume:
         rank, failure = error.get_first_failure()
         raise SegdataError(
             f"{out}: rank {rank} ended with exit code {failure.exitcode}, after {recipe.run.max_restarts} restarts. "
-            "Its own words are above. Mend the cause, then go on with --resume."
+            "Its own words are above. Fix the cause, then go on with --resume."
         ) from error
     for result in results.values():
         if isinstance(result, str):
@@ -59,6 +61,9 @@ def _train(recipe: Recipe, out: Path, resume: bool) -> TrainResult | str:
     """Train as one rank; a fault that would come again is told, not raised: the launcher would start anew."""
     try:
         result = train(recipe, out, resume=resume)
+    except RankTimeoutError as error:  # the others are to be ended and all started again
+        logger.error(str(error))
+        os._exit(1)
     except SegdataError as error:
         return str(error)
     if result.exit_code:

@@ -1,25 +1,35 @@
 """Training: the loop around the steps, with what happens between them."""
 
-import sys
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from segdata.batch.signals import STOPPED, TRAINING_SIGNALS, StopFlag, stop_on_signals
 from segdata.config.recipe import Recipe, difference, dump_recipe
 from segdata.data.loader import Batch
 from segdata.data.samples import find_samples
-from segdata.distributed.process_group import DistributedContext, init_distributed, was_restarted
+from segdata.distributed.process_group import (
+    DistributedContext,
+    init_distributed,
+    raise_rank_timeout,
+    was_restarted,
+)
 from segdata.errors import LabelError, SegdataError, SettingsError, StoreError
 from segdata.files import explain_os_error, only_run_in, write_atomic
 from segdata.inference.evaluate import evaluate
+from segdata.logs import logger
 from segdata.metrics.scores import Scores
 from segdata.models.checkpoint import CheckpointFolder, read_checkpoint, recipe_of, refuse_other_recipe
 from segdata.training.determinism import arithmetic, limited_threads
 from segdata.training.optimizer import learning_rate, set_learning_rate
 from segdata.training.reporting import Reporter
 from segdata.training.setup import Run
+from segdata.training.speed import Stopwatch, peak_flops, peak_memory
 from segdata.training.step import StepReport
 
 RECIPE = "recipe.yaml"
@@ -85,16 +95,22 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, progress: bo
     out = Path(out)
     with ExitStack() as stack:
         stack.enter_context(arithmetic(deterministic=recipe.deterministic))
-        world = stack.enter_context(init_distributed(recipe.run.device))
+        world = stack.enter_context(init_distributed(recipe.run.device, timeout=recipe.run.rank_timeout))
         stack.enter_context(limited_threads(recipe.run.threads))
-        request = stack.enter_context(stop_on_signals(TRAINING_SIGNALS, raise_second=False))
+        request = stack.enter_context(
+            stop_on_signals(TRAINING_SIGNALS, raise_second=False, limit=recipe.run.stop_timeout)
+        )
         folder = CheckpointFolder(out, recipe.run.keep_last)
         goes_on = resume or was_restarted()
         world.on_first(lambda: _take_folder(out, folder, stack, goes_on=goes_on))
         state = _read_state(recipe, folder, world)
         run = Run(recipe, out, world, state, progress=progress)
         world.on_first(lambda: write_atomic(out / RECIPE, dump_recipe(recipe).encode()))
-        return _Loop(run, folder, request, progress=progress).go()
+        try:
+            return _Loop(run, folder, request, progress=progress).go()
+        except RuntimeError as error:
+            raise_rank_timeout(error)
+            raise
 
 
 class _Loop:
@@ -105,6 +121,8 @@ class _Loop:
         self.folder, self.request = folder, request
         self.saved = folder.path(self.progress.step) if self.progress.step else None
         self.reporter = Reporter(run, progress=progress)
+        self.watch = Stopwatch()
+        self._targets: Counter[str] = Counter()  # of this rank, since they were added to the progress
         validation = self.recipe.data.located_validation
         self.validation = [] if validation is None else find_samples(validation)
 
@@ -114,8 +132,9 @@ class _Loop:
         if self.progress.step >= run.num_steps:
             return self._result(0)
         with self.reporter:
-            for batch in self.reporter.watch.waiting(run.batches()):
+            for batch in self.watch.waiting(run.batches()):
                 exit_code, shares = self._agree(batch)
+                self.request.in_time()
                 if exit_code:
                     self._save()
                     break
@@ -148,7 +167,8 @@ class _Loop:
         rate = learning_rate(progress.step, run.num_steps, self.recipe.optimizer.lr, self.recipe.schedule)
         set_learning_rate(run.stepper.optimizer, rate)
         report = run.stepper.run(batch, shares)
-        self.reporter.step(report)
+        self._targets.update(report.targets)
+        self.reporter.step()
         run.count_step()
         if report.finite:
             progress.skipped_in_row = 0
@@ -179,7 +199,7 @@ class _Loop:
         settings, step = self.recipe.run, self.progress.step
         last = step == self.run.num_steps
         if step % settings.log_every == 0 or last:
-            self.reporter.log(report, rate)
+            self._log(report, rate)
         if settings.images_every is not None and step % settings.images_every == 0:
             self.reporter.image(batch)
         due = last or (settings.evaluate_every is not None and step % settings.evaluate_every == 0)
@@ -201,7 +221,7 @@ class _Loop:
             if scores.miou > progress.best_miou:
                 progress.best_miou, progress.best_step, progress.best_weights = scores.miou, progress.step, name
                 best = True
-        self.reporter.watch.read()  # what an evaluation takes is not the training's time
+        self.watch.read()  # what an evaluation takes is not the training's time
         return best
 
     def _scores_of(self, model: Any) -> Scores:
@@ -221,8 +241,57 @@ class _Loop:
             progress=self.reporter.shows_progress,
         )
 
+    def _log(self, report: StepReport, rate: float) -> None:
+        """Put the figures of a step of all ranks together, and have them written down; all ranks call it."""
+        names = list(report.values)
+        here = torch.stack([report.values[name].float() for name in names]).tolist()
+        totals = self.world.total(*here)
+        figures = {name: total / self.world.num_ranks for name, total in zip(names, totals, strict=True)}
+        self._add_targets()
+        progress = self.progress
+        record = {
+            "loss": figures["loss"],
+            "lr": rate,
+            "gradient_norm": report.gradient_norm,
+            "parts": _below("parts/", figures),
+            "floors": _below("floors/", figures),
+            "epoch": progress.step * self.recipe.schedule.batch_size / self.run.epoch_size,
+            "skipped_steps": progress.skipped,
+            "left_out_images": progress.left_out,
+            "targets": {"stored": progress.stored, "measured": progress.measured, "pooled": progress.pooled},
+            **self._loss_counters(),
+            "speed": self._speed(),
+        }
+        self.reporter.train(record)
+
+    def _loss_counters(self) -> dict[str, int]:
+        """Return what the losses of all ranks have counted since the run, or its resumption, began."""
+        counters = self.run.criterion.counters()
+        totals = self.world.total(*(float(value) for value in counters.values())) if counters else []
+        return {name: int(total) for name, total in zip(counters, totals, strict=True)}
+
+    def _speed(self) -> dict[str, float | None]:
+        seconds, waiting, steps = self.watch.read()
+        images_per_second = steps * self.recipe.schedule.batch_size / seconds
+        peak = peak_flops(self.world.device, self.recipe.run.precision)
+        per_rank = images_per_second / self.world.num_ranks
+        return {
+            "images_per_second": images_per_second,
+            "waiting_for_data": waiting,
+            "memory_gib": peak_memory(self.world.device) / 2**30,
+            "mfu": None if peak is None else per_rank * self.run.probe.flops_per_image / peak,
+        }
+
+    def _add_targets(self) -> None:
+        """Add to the progress where the targets of all ranks came from since the last time."""
+        origins = ("stored", "measured", "pooled")
+        totals = self.world.total(*(self._targets[origin] for origin in origins))
+        for origin, number in zip(origins, totals, strict=True):
+            setattr(self.progress, origin, getattr(self.progress, origin) + int(number))
+        self._targets.clear()
+
     def _save(self, *, best: bool = False) -> None:
-        self.reporter.add_targets()
+        self._add_targets()
         self.world.on_first(lambda: self.folder.save(self.run.state(), self.progress.step, best=best))
         self.saved = self.folder.path(self.progress.step)
 
@@ -242,6 +311,10 @@ class _Loop:
         )
 
 
+def _below(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
+    return {name.removeprefix(prefix): value for name, value in figures.items() if name.startswith(prefix)}
+
+
 def _take_folder(out: Path, folder: CheckpointFolder, stack: ExitStack, *, goes_on: bool) -> None:
     """Hold the folder of the run; refuse one that another run has written, unless it is to go on."""
     try:
@@ -257,7 +330,7 @@ def _take_folder(out: Path, folder: CheckpointFolder, stack: ExitStack, *, goes_
 
 def _read_state(recipe: Recipe, folder: CheckpointFolder, world: DistributedContext) -> dict[str, Any] | None:
     """Read the newest checkpoint that is whole, the same on every rank; None where there is none."""
-    found = folder.latest(lambda line: print(f"segdata: {line}", file=sys.stderr)) if world.is_first else None
+    found = folder.latest(logger.warning) if world.is_first else None
     path: Path | None = world.gather(found and found[0])[0]
     if path is None:
         return None

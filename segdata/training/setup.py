@@ -7,7 +7,7 @@ from typing import Any
 
 from segdata.config.recipe import Recipe, dump_recipe
 from segdata.data.crops import images_of
-from segdata.data.loader import Batch, PooledTargets, TrainingDataset, make_loader
+from segdata.data.loader import Batch, BatchLoader, PooledTargets, TrainingDataset
 from segdata.data.sources import open_sources
 from segdata.distributed.process_group import DistributedContext
 from segdata.losses.build import build_criterion
@@ -155,7 +155,13 @@ class Run:
         )
         dataset = TrainingDataset(sources, recipe.augmentation, seed=recipe.seed, targets=targets)
         pin = world.device.type == "cuda"
-        self.loader = make_loader(dataset, self.sampler, workers=recipe.data.workers, pin_memory=pin)
+        self.loader = BatchLoader(
+            dataset,
+            self.sampler,
+            workers=recipe.data.workers,
+            pin_memory=pin,
+            timeout=recipe.run.data_timeout,
+        )
         self._taken = 0
 
     def _place(self, model: Segmenter) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from inspect import signature
 from typing import Any, NamedTuple, cast
 
@@ -118,12 +118,6 @@ class Stepper:
             loss.backward()  # type: ignore[no-untyped-call]
         targets.update(count_targets(part, towards, measured=self.recipe.loss.areas == "image"))
         return report
-
-    def _alone(self, *, unless: bool) -> AbstractContextManager[None]:
-        """Return a context in which gradients stay on their rank."""
-        if unless or not isinstance(self.wrapped, DistributedDataParallel):
-            return nullcontext()
-        return self.wrapped.no_sync()
 
     def _finish(self, loss: Tensor) -> tuple[float, bool]:
         """Move the weights if all ranks found loss and gradient finite; else put back what the passes moved."""

@@ -140,7 +140,9 @@ def test_a_sample_of_the_epoch_is_spread_over_its_sources_and_classes(labels):
 
 def test_more_crops_are_measured_where_labels_are_small_and_500_where_they_are_large(labels):
     stream = Stream([labels])
-    few = [summarize_epoch(stream, 0, 900, cut(labels, size=size)).measured.num_crops for size in ((8, 8), (2000, 2000))]
+    few = [
+        summarize_epoch(stream, 0, 900, cut(labels, size=size)).measured.num_crops for size in ((8, 8), (2000, 2000))
+    ]
     assert few == [900, 500]
 
 

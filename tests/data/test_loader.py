@@ -1,6 +1,8 @@
 """From a draw to a sample: the same everywhere, with exact targets where they are at hand."""
 
 import os
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,12 @@ from segdata.cpp.store import encode_cpp
 from segdata.cpp.targets import pool_targets
 from segdata.cpp.tensors import cpp_counts
 from segdata.data.crop_box import place_crop
-from segdata.data.loader import PooledTargets, TrainingDataset, collate, prepare_images
+from segdata.data.loader import Batch, BatchLoader, PooledTargets, Sample, TrainingDataset, collate, prepare_images
 from segdata.data.sources import open_sources
 from segdata.data.stored_targets import image_areas
-from segdata.errors import LabelError, SettingsError
+from segdata.errors import LabelError, SegdataError, SettingsError
 from segdata.files import digest_of_bytes
+from segdata.sampling.sampler import MixedClassUniformSampler
 from segdata.sampling.stream import Draw, Stream
 from segdata.training.step import batch_targets, count_targets
 
@@ -224,3 +227,51 @@ def test_an_index_of_other_classes_is_refused(tmp_path):
     )
     with pytest.raises(SettingsError, match="is of another class table than 'camvid'"):
         open_sources(other.data, tmp_path / "indexes")
+
+
+def batches(found: TrainingDataset, workers: int = 1, timeout: float = 60.0) -> list[Batch]:
+    sources = [source.source for source in found.sources]
+    sampler = MixedClassUniformSampler(sources, epoch_size=8, seed=3, batch_size=4)
+    return list(BatchLoader(found, sampler, workers=workers, timeout=timeout))
+
+
+def test_batches_through_pipes_are_those_through_shared_memory(tmp_path, monkeypatch, caplog):
+    found = dataset(tmp_path, "augmentation.color_on=device", cells=(4,), areas=True)
+    shared = batches(found)
+    monkeypatch.setattr("segdata.data.loader._free_shared_memory", lambda: 1e3)
+    piped = batches(found)
+    assert "so batches go through pipes" in caplog.text
+    for one, other in zip(shared, piped, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.class_ids, other.class_ids)
+        for left, right in zip(one.samples, other.samples, strict=True):
+            assert (left.colors, left.name, left.num_valid) == (right.colors, right.name, right.num_valid)
+            assert torch.equal(left.counts[4], right.counts[4])
+
+
+class Dying(TrainingDataset):
+    """Its process is killed when it reads."""
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(draw)
+
+
+class Hanging(TrainingDataset):
+    """It never comes to an end."""
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        time.sleep(60)
+        return super().__getitem__(draw)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [(Dying, "(is killed by signal: Killed|exited unexpectedly)"), (Hanging, "timed out after 1")],
+)
+def test_a_loader_without_a_batch_ends_in_one_line_that_names_shared_memory(tmp_path, kind, told):
+    found = dataset(tmp_path)
+    with pytest.raises(
+        SegdataError, match=rf"no batch from the loader's processes: .*{told}.*/dev/shm has .* MiB free"
+    ):
+        batches(kind(found.sources, found.augmentation), timeout=1)

@@ -1,8 +1,7 @@
-"""The diary of a run: lines of JSON, TensorBoard where it is installed, a progress bar; rank 0 writes it."""
+"""The metrics of a run: lines of JSON, TensorBoard where it is installed, a progress bar; rank 0 writes it."""
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -10,10 +9,10 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from segdata.errors import StoreError
 from segdata.files import explain_os_error, write_atomic
+from segdata.logs import logger, progress_bar
 
 METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
 
@@ -46,9 +45,9 @@ class MetricsLogger:
             raise StoreError(explain_os_error(error, "cannot be written", path)) from error
         self._path = path
         self._writer = _summary_writer(out / TENSORBOARD, step) if tensorboard else None
-        self._bar = tqdm(total=num_steps, initial=step, unit="step", disable=not progress)
+        self._bar = progress_bar(total=num_steps, initial=step, unit="steps", desc="training", enabled=progress)
         if tensorboard and self._writer is None:
-            self.say("TensorBoard is not installed: no curves, only metrics.jsonl (pip install tensorboard)")
+            logger.info("TensorBoard is not installed: no curves, only metrics.jsonl (pip install tensorboard)")
 
     def __enter__(self) -> Self:
         return self
@@ -69,11 +68,6 @@ class MetricsLogger:
     def step(self) -> None:
         """Move the bar on."""
         self._bar.update()
-
-    def say(self, line: str) -> None:
-        """Show a line above the bar, on stderr; without a bar nothing is shown."""
-        if not self._bar.disable:
-            tqdm.write(line, file=sys.stderr)
 
     def record(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         """Write a line of figures.

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from segdata.training.logs import MetricsLogger, keep_until
+from segdata.logs import configure_logging
+from segdata.training.metrics_logger import MetricsLogger, keep_until
 
 
 def test_a_run_that_goes_on_drops_the_lines_of_later_steps_and_a_cut_one(tmp_path):
@@ -26,14 +27,14 @@ def test_every_record_is_a_line(tmp_path):
     ]
 
 
-def test_the_bar_is_on_stderr(tmp_path, capsys):
-    with MetricsLogger(tmp_path, 4, 9, tensorboard=False) as diary:
-        diary.step()
-        diary.say("step 5: mIoU 50.00")
+def test_progress_is_on_stderr_alone(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("segdata.logs.SECONDS_BETWEEN_LINES", 0.0)
+    configure_logging()
+    with MetricsLogger(tmp_path, 4, 9, tensorboard=False) as metrics:
+        metrics.step()
     out, err = capsys.readouterr()
     assert out == ""
-    assert "5/9" in err
-    assert "mIoU 50.00" in err
+    assert "training: 5 of 9 steps" in err
 
 
 @pytest.mark.optional
