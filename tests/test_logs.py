@@ -17,54 +17,51 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def stderr(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """Return what takes the place of stderr, which is no terminal."""
-    found = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", found)
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "SECONDS_BETWEEN_LINES", 0.0)
-    return found
 
 
-def test_a_message_has_the_time_where_there_is_no_terminal(stderr: io.StringIO) -> None:
+def test_a_message_has_the_time_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(environment={})
     logger.info("3 labels")
     logger.error("a.png: is damaged")
-    first, second = stderr.getvalue().splitlines()
+    first, second = capsys.readouterr().err.splitlines()
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d 3 labels", first)
     assert second == "error: a.png: is damaged"
 
 
-def test_ranks_and_tasks_are_named_in_every_line(stderr: io.StringIO) -> None:
+def test_ranks_and_tasks_are_named_in_every_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(environment={"SLURM_ARRAY_TASK_ID": "7"})
     logger.warning("low memory")
-    assert re.fullmatch(r"\S+ \S+ \[task 7\] warning: low memory\n", stderr.getvalue())
+    assert re.fullmatch(r"\S+ \S+ \[task 7\] warning: low memory\n", capsys.readouterr().err)
 
 
-def test_only_the_first_rank_says_what_it_does(stderr: io.StringIO) -> None:
+def test_only_the_first_rank_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(environment={"RANK": "1", "WORLD_SIZE": "2"})
     logger.info("3 labels")
     logger.warning("low memory")
-    assert stderr.getvalue().count("\n") == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize(("verbosity", "shown"), [(-1, "w"), (0, "iw"), (1, "diw")])
-def test_verbosity(stderr: io.StringIO, verbosity: int, shown: str) -> None:
+def test_verbosity(capsys: pytest.CaptureFixture[str], verbosity: int, shown: str) -> None:
     configure_logging(verbosity, environment={})
     for log, letter in ((logger.debug, "d"), (logger.info, "i"), (logger.warning, "w")):
         log(letter)
-    assert "".join(line[-1] for line in stderr.getvalue().splitlines()) == shown
+    assert "".join(line[-1] for line in capsys.readouterr().err.splitlines()) == shown
 
 
-def test_progress_is_a_line_where_there_is_no_terminal(stderr: io.StringIO) -> None:
+def test_progress_is_a_line_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(environment={})
     with progress_bar(total=4, unit="files", desc="convert") as bar:
         bar.update(2)
         bar.set_postfix_str("1 failed", refresh=False)
         bar.update(2)
-    assert "\r" not in stderr.getvalue()
-    assert "convert: 2 of 4 files" in stderr.getvalue()
-    assert stderr.getvalue().splitlines()[-1].endswith(", 1 failed")
+    told = capsys.readouterr().err
+    assert "\r" not in told
+    assert "convert: 2 of 4 files" in told
+    assert told.splitlines()[-1].endswith(", 1 failed")
 
 
 def test_progress_is_a_bar_on_a_terminal_and_messages_stand_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,8 +76,8 @@ def test_progress_is_a_bar_on_a_terminal_and_messages_stand_above_it(monkeypatch
     assert "convert: 100%" in told
 
 
-def test_quiet_shows_no_progress(stderr: io.StringIO) -> None:
+def test_quiet_shows_no_progress(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(-1, environment={})
     with progress_bar(total=1, unit="files") as bar:
         bar.update()
-    assert stderr.getvalue() == ""
+    assert capsys.readouterr().err == ""
