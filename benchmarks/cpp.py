@@ -24,7 +24,7 @@ from PIL import Image
 
 from segdata.batch.run import run_plan
 from segdata.batch.work import BatchSettings
-from segdata.codecs.npz import write_npz
+from segdata.codecs.npz import encode_npz
 from segdata.compiled import compiled
 from segdata.cpp.sparse import SparseCounts, pool_label
 from segdata.cpp.store import check_cpp, decode_cpp, encode_cpp, load_cpp
@@ -258,7 +258,7 @@ def members(grids, *, filtered: bool = False) -> bytes:  # type: ignore[no-untyp
             cells[1:] -= grid.map[:-1]
         parts = np.diff(grid.part_starts).astype(np.uint8), grid.part_ids, grid.part_counts.astype(np.uint8)
         arrays |= {f"{grid.cell}_{number}": array for number, array in enumerate((cells, *parts))}
-    return write_npz(arrays)
+    return encode_npz(arrays)
 
 
 if __name__ == "__main__":

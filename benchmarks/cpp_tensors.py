@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from segdata.cpp import pooling, scaling, tensors
 from segdata.cpp.scaling import ScaledGrid
 from segdata.cpp.tensors_scaling import grid_tables, scaled_counts
-from segdata.training import CPPLoss
+from segdata.losses import CPPLoss
 
 HEIGHT, WIDTH, CLASSES = 1024, 2048, 19
 CROP = (150, 700, 512, 1024)

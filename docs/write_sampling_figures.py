@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 
 from segdata.batch.runners import BatchSettings
-from segdata.config.mixture_presets import preset_sources
+from segdata.config.mixture import preset_sources
 from segdata.data.crop_dataset import CropDataset
 from segdata.data.draw_summary import LabelCrops, epoch_as_json, summarize_epoch
 from segdata.figures.class_shares import epoch_figure
-from segdata.figures.crops import contact_sheet
+from segdata.figures.drawn_crops import contact_sheet
 from segdata.figures.saving import save_figure
 from segdata.figures.stream_draws import stream_figure
 from segdata.jobs.index import plan_index

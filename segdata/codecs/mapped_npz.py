@@ -41,22 +41,22 @@ _DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, TypeError, 
 Array = NDArray[Any]
 
 
-def encode_npz(arrays: Mapping[str, Array]) -> bytes:
+def encode_mapped_npz(arrays: Mapping[str, Array]) -> bytes:
     """Return the bytes of an `.npz` of these arrays; the same arrays give the same bytes.
 
     Examples
     --------
-    >>> file = BytesIO(encode_npz({"a": np.arange(3)}))
+    >>> file = BytesIO(encode_mapped_npz({"a": np.arange(3)}))
     >>> np.load(file)["a"]
     array([0, 1, 2])
     """
     file = BytesIO()
-    write_npz(file, arrays)
+    write_mapped_npz(file, arrays)
     return file.getvalue()
 
 
-def write_npz(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
-    """Write arrays to an open file as `encode_npz` does, without a second copy in memory."""
+def write_mapped_npz(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
+    """Write arrays to an open file as `encode_mapped_npz` does, without a second copy in memory."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for name, array in arrays.items():
             header = _npy_header(array)
@@ -70,7 +70,7 @@ def write_npz(file: BinaryIO, arrays: Mapping[str, Array]) -> None:
 
 
 def map_npz(path: Path, *, checked: Collection[str] = ()) -> dict[str, Array]:
-    """Map the arrays of a file that `write_npz` wrote; read-only, nothing is read until it is used.
+    """Map the arrays of a file that `write_mapped_npz` wrote; read-only, nothing is read until it is used.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ class Member:
     packed: bytes
 
 
-def write_npz(arrays: Mapping[str, Array]) -> bytes:
+def encode_npz(arrays: Mapping[str, Array]) -> bytes:
     """Encode named arrays as the bytes of a compressed `.npz`.
 
     Parameters
@@ -63,7 +63,7 @@ def write_npz(arrays: Mapping[str, Array]) -> bytes:
     Examples
     --------
     >>> import io
-    >>> np.load(io.BytesIO(write_npz({"a": np.arange(3)})))["a"]
+    >>> np.load(io.BytesIO(encode_npz({"a": np.arange(3)})))["a"]
     array([0, 1, 2])
     """
     body, directory = bytearray(), bytearray()

@@ -27,7 +27,7 @@ def list_(show_all: bool, as_json: bool) -> None:
     \b
       segdata recipes list
     """
-    from segdata.config.layers import recipe_parts
+    from segdata.config.layering import recipe_parts
     from segdata.config.recipe import bundled_recipes, load_recipe
 
     files = bundled_recipes()

@@ -108,7 +108,7 @@ def command(
 
         logger.info(f"plot in {save_figure(epoch_figure(told), plot)}")
     if crops is not None:
-        from segdata.figures.crops import contact_sheet
+        from segdata.figures.drawn_crops import contact_sheet
         from segdata.figures.saving import save_figure
 
         draws = sampler.stream.draws(sampler.position, sampler.position + NUM_CROPS).to_draws()

@@ -50,7 +50,7 @@ def command(
     recipe = load_recipe(config, overrides)
     folder = out if out is not None else Path("runs") / recipe.name
     if nproc is not None and nproc > 1:
-        from segdata.training.launching import train_in_processes
+        from segdata.training.multi_process import train_in_processes
 
         result = train_in_processes(recipe, folder, num_processes=nproc, resume=resume)
     else:

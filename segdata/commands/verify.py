@@ -58,7 +58,7 @@ def command(folder: Path, deep: int | None, rules: str | None, jobs: int, as_jso
 
 def as_text(found: "Verification") -> str:
     """Return one line per fault, and the summary as a table."""
-    from segdata.jobs.verify_faults import KINDS
+    from segdata.jobs.verify_outputs import KINDS
 
     faults = [printable(f"{fault.kind}: {fault.message}") for fault in found.faults]
     table = [f"  {number:>8}  {kind:<10}  {KINDS[kind]}" for kind, number in found.counts().items() if number]

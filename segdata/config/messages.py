@@ -117,5 +117,5 @@ def section_of(annotation: Any) -> tuple[type[Section] | None, bool]:
     for argument in get_args(annotation):
         inner, _ = section_of(argument)
         if inner is not None:
-            return inner, get_origin(annotation) is tuple
+            return inner, get_origin(annotation) in (tuple, dict)
     return None, False

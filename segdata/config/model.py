@@ -1,7 +1,7 @@
 """The parts of a recipe that say what is trained: the model and its loss.
 
-The model's settings stand here a second time, without torch, so that a recipe is checked without loading it; a test
-holds them against `segdata.models.settings`.
+What a setting may be is said here, without torch, so that a recipe is checked without loading it; its default, which
+differs from model to model, is said by the model (`segdata.models.settings`), and None leaves it there.
 """
 
 from typing import Any, Literal, Self
@@ -13,6 +13,11 @@ from segdata.config.section import Section
 ModelName = Literal[
     "fcn", "pspnet", "deeplabv3", "deeplabv3plus", "upernet", "ocrnet", "hrnet", "hmsa", "seethroughnet"
 ]
+FuseUpsampling = Literal["bilinear", "nearest"]
+FuseAt = Literal["image", "stride"]
+AuxiliaryScales = Literal["one", "all"]
+AttentionInput = Literal["coarser", "both"]
+FineToOCR = Literal["regions", "concat"]
 HIERARCHICAL = ("scales", "fuse_at", "auxiliary_scales")
 SEE_THROUGH = ("coarse_stages", "coarse_channels", "attention_input", "fine_to_ocr", "supervise_fine")
 
@@ -40,23 +45,23 @@ class ModelRecipe(Section):
     """Dropout before the final classifier."""
     align_corners: bool = False
     """How all bilinear resizing places its corners, in the model and in the losses."""
-    fuse_upsampling: Literal["bilinear", "nearest"] | None = None
+    fuse_upsampling: FuseUpsampling | None = None
     """How HRNet's branches meet."""
     checkpointing: bool = False
     """Recompute the backbone's activations: less memory, more time."""
     scales: tuple[float, ...] | None = None
     """Image scales in training (hmsa, seethroughnet)."""
-    fuse_at: Literal["image", "stride"] | None = None
+    fuse_at: FuseAt | None = None
     """Where the maps of the image scales are fused (hmsa, seethroughnet)."""
-    auxiliary_scales: Literal["one", "all"] | None = None
+    auxiliary_scales: AuxiliaryScales | None = None
     """Auxiliary maps of the image at scale 1, or of every scale (hmsa, seethroughnet)."""
     coarse_stages: tuple[int, ...] | None = None
     """Stages with a coarse head (seethroughnet)."""
     coarse_channels: int | None = Field(default=None, ge=1)
     """Channels of the coarse heads (seethroughnet)."""
-    attention_input: Literal["coarser", "both"] | None = None
+    attention_input: AttentionInput | None = None
     """What the attention between two maps reads (seethroughnet)."""
-    fine_to_ocr: Literal["regions", "concat"] | None = None
+    fine_to_ocr: FineToOCR | None = None
     """How the fine map enters OCR (seethroughnet)."""
     supervise_fine: bool | None = None
     """Train the fine map too (seethroughnet)."""
@@ -112,7 +117,7 @@ class LossRecipe(Section):
         return {key: _number(one) for key, one in value.items()} if isinstance(value, dict) else value
 
     def arguments(self) -> dict[str, Any]:
-        """Return the keywords of `segdata.training.build_criterion`."""
+        """Return the keywords of `segdata.losses.build_criterion`."""
         return self.model_dump(exclude={"targets", "areas"})
 
 

@@ -8,7 +8,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from segdata.config.data import DataRecipe, SourceRecipe
-from segdata.config.layers import bundled_recipes, merge, read_layers
+from segdata.config.layering import bundled_recipes, merge, read_layers
 from segdata.config.messages import Layer, first_fault, refuse_unknown_keys
 from segdata.config.model import LossRecipe, ModelRecipe
 from segdata.config.section import Section
@@ -95,7 +95,7 @@ class Recipe(Section):
         }
 
     def criterion_arguments(self) -> dict[str, Any]:
-        """Return the keywords of `segdata.training.build_criterion`, all that follows from other parts included."""
+        """Return the keywords of `segdata.losses.build_criterion`, all that follows from other parts included."""
         return {**self.loss.arguments(), "align_corners": self.model.align_corners}
 
 

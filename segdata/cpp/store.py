@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from segdata.codecs.npz import Member, read_array, split_npz, write_npz
+from segdata.codecs.npz import Member, encode_npz, read_array, split_npz
 from segdata.cpp.checks import MAX_CELL, count_dtype
 from segdata.cpp.kernels import IGNORED, MAX_CLASSES, MIXED, Parts, are_whole, holds_unknown
 from segdata.cpp.sparse import SparseCounts, find_mixed
@@ -79,7 +79,7 @@ def encode_cpp(targets: CPPTargets, about: Mapping[str, Any] | None = None) -> b
         arrays[f"num_parts_{cell}"] = np.diff(grid.part_starts).astype(np.uint8)
         arrays[f"part_ids_{cell}"] = grid.part_ids
         arrays[f"part_counts_{cell}"] = grid.part_counts.astype(count_dtype(cell))
-    return write_npz(arrays)
+    return encode_npz(arrays)
 
 
 def load_cpp(path: str | Path) -> CPPTargets:

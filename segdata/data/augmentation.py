@@ -9,8 +9,7 @@ from typing import Literal, NamedTuple
 
 from segdata.config.recipe import AugmentationRecipe
 from segdata.data.crop_box import CropBox
-from segdata.sampling import seeding as keys
-from segdata.sampling.uniforms import uniforms
+from segdata.sampling.uniforms import CROPS, named_key, uniforms
 
 Operation = Literal["add", "multiply", "contrast", "saturation", "hsv_saturation", "hue", "blur"]
 
@@ -62,7 +61,7 @@ def draw_augmentation(seed: int, position: int, recipe: AugmentationRecipe) -> A
     >>> draw_augmentation(0, 7, recipe) == draw_augmentation(0, 7, recipe) != draw_augmentation(0, 8, recipe)
     True
     """
-    numbers = uniforms(keys.named_key(seed, keys.CROPS), position, _NUM_NUMBERS).tolist()
+    numbers = uniforms(named_key(seed, CROPS), position, _NUM_NUMBERS).tolist()
     scale, row, column, mirror, blur, sigma, *colors = numbers
     steps = list(_COLORS[recipe.color](iter(colors), recipe))
     if blur < recipe.blur:

@@ -1,7 +1,10 @@
 """A model measured on labeled images, by one process or by all ranks of a group, to the same numbers."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -15,7 +18,6 @@ from segdata.data.samples import read_sample
 from segdata.distributed.process_group import gather, rank_and_size
 from segdata.errors import LabelError, SegdataError
 from segdata.inference.predictor import Precision, Predictor
-from segdata.inference.read_ahead import read_ahead
 from segdata.labels.classes import ClassTable
 from segdata.layouts import LabeledImage
 from segdata.logs import progress_bar
@@ -167,3 +169,34 @@ def _describe(faults: Sequence[str]) -> str:
     rest = len(faults) - MOST_FAULTS
     told = "; ".join(faults[:MOST_FAULTS]) + (f"; and {rest} more" if rest > 0 else "")
     return f"{len(faults)} images cannot be evaluated: {told}"
+
+
+Read = TypeVar("Read")
+
+
+def read_ahead(
+    read: Callable[[Item], Read], items: Iterable[Item], *, num_ahead: int = 2
+) -> Iterator[tuple[Item, Future[Read]]]:
+    """Yield the items in their order, each with a future of what `read` makes of it.
+
+    Parameters
+    ----------
+    read : callable
+        Called in threads; decoders of images let other threads run meanwhile. What it raises, the future raises.
+    items : iterable
+    num_ahead : int
+        How many items are read ahead of the one yielded, and so held in memory at most.
+
+    Examples
+    --------
+    >>> [future.result() for _, future in read_ahead(len, ["a", "bc", ""])]
+    [1, 2, 0]
+    """
+    waiting = iter(items)
+    with ThreadPoolExecutor(max(1, num_ahead)) as pool:
+        queue = deque((item, pool.submit(read, item)) for item in islice(waiting, num_ahead))
+        for following in waiting:
+            queue.append((following, pool.submit(read, following)))
+            yield queue.popleft()
+        while queue:
+            yield queue.popleft()

@@ -12,8 +12,8 @@ from segdata.config.recipe import EvaluationRecipe, Recipe
 from segdata.errors import SettingsError
 from segdata.files import digest_of_bytes
 from segdata.inference.choices import Choices
+from segdata.inference.output_settings import PredictionSettings
 from segdata.inference.predictor import Precision, Predictor
-from segdata.inference.settings import PredictionSettings
 from segdata.labels.classes import ClassTable
 from segdata.layouts import Encoding
 from segdata.models import Segmenter

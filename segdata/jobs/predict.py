@@ -14,8 +14,8 @@ from segdata.batch.work import BatchSettings, Outcome
 from segdata.codecs.photos import decode_image
 from segdata.codecs.png import read_bytes
 from segdata.files import digest_of_bytes, refuse_shared_targets, write_atomic
+from segdata.inference.output_settings import PredictionSettings
 from segdata.inference.predictor import Prediction, Predictor
-from segdata.inference.settings import PredictionSettings
 from segdata.jobs.predict_outputs import encode_output, sure_class_ids
 from segdata.jobs.predict_sources import ImageItem
 from segdata.labels.classes import IGNORE_ID

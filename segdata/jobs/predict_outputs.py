@@ -10,10 +10,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from segdata.batch.artifact import KEYWORD, Provenance
-from segdata.codecs.npz import write_npz
+from segdata.codecs.npz import encode_npz
 from segdata.codecs.png import encode_label
+from segdata.inference.output_settings import Kind, PredictionSettings
 from segdata.inference.predictor import Prediction
-from segdata.inference.settings import Kind, PredictionSettings
 from segdata.labels.classes import IGNORE_ID
 from segdata.labels.palette import color_image
 
@@ -82,7 +82,7 @@ def _encode_probabilities(prediction: Prediction, settings: PredictionSettings, 
     assert prediction.probabilities is not None
     names = json.dumps(settings.table.train_names, ensure_ascii=False)
     meta = text[KEYWORD]
-    return write_npz({"probabilities": prediction.probabilities, "names": _bytes_of(names), "meta": _bytes_of(meta)})
+    return encode_npz({"probabilities": prediction.probabilities, "names": _bytes_of(names), "meta": _bytes_of(meta)})
 
 
 def _bytes_of(text: str) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from segdata.codecs.photos import IMAGE_SUFFIXES
 from segdata.errors import LayoutError
-from segdata.inference.settings import Kind
+from segdata.inference.output_settings import Kind
 from segdata.jobs.predict_outputs import ENDINGS
 from segdata.layouts import folder
 from segdata.layouts.cityscapes import IMAGE_ENDINGS, IMAGES

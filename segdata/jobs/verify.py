@@ -20,9 +20,8 @@ from segdata.batch.work import BatchSettings, Outcome
 from segdata.codecs.png import read_bytes
 from segdata.errors import LayoutError, SegdataError, SettingsError
 from segdata.files import digest_of_bytes, is_temporary
-from segdata.jobs.verify_faults import KINDS, Fault, Kind
 from segdata.jobs.verify_index import faults_of, find_indexes, is_reachable
-from segdata.jobs.verify_outputs import CHECKERS, Checker
+from segdata.jobs.verify_outputs import CHECKERS, KINDS, Checker, Fault, Kind
 
 _AGAIN = "Run the command that wrote it again."
 _REDO = "Run the command that wrote it with --overwrite."

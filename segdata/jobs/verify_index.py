@@ -5,7 +5,7 @@ from pathlib import Path
 
 from segdata.codecs.mapped_npz import check_npz
 from segdata.errors import StoreError
-from segdata.jobs.verify_faults import Fault
+from segdata.jobs.verify_outputs import Fault
 from segdata.sampling.class_index import ClassIndex
 
 ENDING = ".index.npz"

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -231,3 +231,34 @@ def _other_rules(what: str, name: str | Path) -> SettingsError:
         f"--deep: {what} '{name}' is not the one that made the outputs. "
         "Pass the file that did as --rules, or leave out --deep."
     )
+
+
+Kind = Literal["missing", "damaged", "stale", "wrong", "not done", "unfinished", "extra"]
+KINDS: dict[Kind, str] = {
+    "missing": "the report names it, but it is not there",
+    "damaged": "it cannot be read, or its checksums are wrong",
+    "stale": "its label or settings are not those it was made from",
+    "wrong": "made again, it is not the same (--deep)",
+    "not done": "the command could not make it",
+    "unfinished": "the command has not come to its end",
+    "extra": "the report does not name it",
+}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is not as it should be.
+
+    Attributes
+    ----------
+    kind : str
+        One of `KINDS`.
+    path : str
+        The file, or what the report calls it.
+    message : str
+        One line, with the way out.
+    """
+
+    kind: Kind
+    path: str
+    message: str

@@ -8,8 +8,7 @@ from torch.nn import functional as F
 
 from segdata.cpp.tensors import check_labels
 from segdata.errors import SettingsError
-from segdata.losses.resizing import enlarged, nearest_labels
-from segdata.losses.terms import SegmentationLoss, Term, full_precision
+from segdata.losses.terms import SegmentationLoss, Term, enlarged, full_precision, nearest_labels
 
 Resize = Literal["logits", "labels"]
 

@@ -12,8 +12,7 @@ from torch.nn import functional as F
 
 from segdata.cpp.tensors import check_labels, cpp_counts
 from segdata.errors import SettingsError
-from segdata.losses.resizing import enlarged
-from segdata.losses.terms import SegmentationLoss, Term, full_precision
+from segdata.losses.terms import SegmentationLoss, Term, enlarged, full_precision
 
 LEAST_PROBABILITY = 1e-6
 """Added to every probability."""

@@ -12,6 +12,7 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from segdata.distributed.process_group import rank_and_size, sum_over_ranks
 
@@ -109,3 +110,40 @@ def working_dtype(logits: Tensor) -> torch.dtype:
 def full_precision(logits: Tensor) -> AbstractContextManager[None]:
     """Return a context without autocast, which would halve the precision of matrix products."""
     return torch.autocast(device_type=logits.device.type, enabled=False)
+
+
+def enlarged(logits: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
+    """Return scores at `size` (height, width) in the working dtype, interpolated bilinearly where they have another."""
+    logits = logits.to(working_dtype(logits))
+    if tuple(logits.shape[-2:]) == size:
+        return logits
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def nearest_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Keep one pixel of each cell: row ``floor(l * H / h)``, column ``floor(m * W / w)``.
+
+    The usual way to give a coarse head labels (torch's and MMSegmentation's mode ``nearest``), and what CPP replaces.
+
+    Parameters
+    ----------
+    labels : Tensor of any integer dtype, shape (N, H, W)
+    size : (int, int)
+        Target (height, width), (h, w).
+
+    Returns
+    -------
+    Tensor, shape (N, h, w)
+
+    Examples
+    --------
+    >>> nearest_labels(torch.tensor([[[0, 1, 2, 3], [4, 5, 6, 7]]]), (1, 2))
+    tensor([[[0, 2]]])
+    """
+    if tuple(labels.shape[-2:]) == size:
+        return labels
+    rows, columns = (
+        torch.arange(length, device=labels.device) * source // length
+        for length, source in zip(size, labels.shape[-2:], strict=True)
+    )
+    return labels[:, rows[:, None], columns]

@@ -1,12 +1,13 @@
 """Backbones by name."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
+from segdata.config.model import FuseUpsampling
 from segdata.errors import SettingsError
+from segdata.labels.names import did_you_mean
 from segdata.models.backbone import Backbone
-from segdata.models.hrnet import SHAPES, FuseUpsampling, build_hrnet
+from segdata.models.hrnet import SHAPES, build_hrnet
 from segdata.models.resnet import build_resnet
 from segdata.models.timm_backbone import TimmBackbone
 
@@ -59,6 +60,5 @@ def build_backbone(
 
 def not_known(kind: str, name: Any, known: Sequence[str], hint: str = "") -> str:
     """Return the message for a name that is none of the `known`, with the nearest one."""
-    near = difflib.get_close_matches(str(name), known, n=1)
-    guess = f" Did you mean '{near[0]}'?" if near else ""
+    guess = did_you_mean(str(name), known)
     return f"{kind}: '{name}' is not known. It is one of {', '.join(known)}.{guess}{' ' + hint if hint else ''}"

@@ -9,10 +9,10 @@ import torch
 from segdata.errors import SettingsError
 from segdata.models.backbone import Backbone
 from segdata.models.backbones import build_backbone, not_known
-from segdata.models.heads.base import Head
 from segdata.models.heads.deeplab import DeepLabV3Head, DeepLabV3PlusHead
 from segdata.models.heads.fcn import FCNHead, HRNetHead
-from segdata.models.heads.ocr import OCRHead
+from segdata.models.heads.head import Head
+from segdata.models.heads.ocr_head import OCRHead
 from segdata.models.heads.psp import PSPHead, UPerHead
 from segdata.models.heads.seethrough import SeeThroughHead
 from segdata.models.hierarchical import HierarchicalSegmenter

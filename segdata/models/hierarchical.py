@@ -13,7 +13,7 @@ from torch import Tensor
 
 from segdata.models.attention import ScaleAttention, ScalePrediction, fuse_scales
 from segdata.models.backbone import Backbone
-from segdata.models.heads.base import Head, HeadOutput
+from segdata.models.heads.head import Head, HeadOutput
 from segdata.models.layers import resize
 from segdata.models.output import AuxiliaryOutput, ModelOutput, ScaleOutput
 from segdata.models.segmenter import Segmenter

@@ -10,17 +10,16 @@ Wang et al. Deep High-Resolution Representation Learning for Visual Recognition.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from segdata.config.model import FuseUpsampling
 from segdata.models import activation_checkpointing as checkpointing
 from segdata.models.backbone import Backbone
 from segdata.models.layers import ConvBNReLU, resize
 from segdata.models.resnet import Bottleneck
-
-FuseUpsampling = Literal["bilinear", "nearest"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from segdata.models.auxiliary import AuxiliaryHeads
 from segdata.models.backbone import Backbone
-from segdata.models.heads.base import Head, HeadOutput
+from segdata.models.heads.head import Head, HeadOutput
 from segdata.models.output import AuxiliaryOutput, ModelOutput
 from segdata.models.settings import ModelSettings
 

@@ -1,14 +1,10 @@
 """Settings of the models: frozen, checked where they are made, every open question of the paper one of them."""
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from segdata.config.model import AttentionInput, AuxiliaryScales, FineToOCR, FuseAt, FuseUpsampling
 from segdata.errors import SettingsError
-from segdata.models.heads.seethrough import AttentionInput, FineToOCR
-from segdata.models.hrnet import FuseUpsampling
-
-FuseAt = Literal["image", "stride"]
-AuxiliaryScales = Literal["one", "all"]
 
 
 @dataclass(frozen=True, kw_only=True)

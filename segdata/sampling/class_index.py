@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from segdata.codecs.mapped_npz import REDO, Array, check_npz, digest_arrays, encode_npz, map_npz
+from segdata.codecs.mapped_npz import REDO, Array, check_npz, digest_arrays, encode_mapped_npz, map_npz
 from segdata.errors import StoreError
 from segdata.files import read_regular
 
@@ -191,7 +191,7 @@ class ClassIndex:
 
     def encode(self, root: str) -> bytes:
         """Return the bytes of the index file; `root` leads from its folder to that of the labels."""
-        return encode_npz({"meta": _encode_meta(self.head, self.digest, root), **self.arrays})
+        return encode_mapped_npz({"meta": _encode_meta(self.head, self.digest, root), **self.arrays})
 
     def refuse_stale(self, *, deep: bool = False) -> None:
         """Raise for the first of the `faults`.

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdata.errors import SettingsError
-from segdata.sampling import seeding as keys
 from segdata.sampling.stream import Draw, Source, Stream, log_changed_shares
-from segdata.sampling.uniforms import rank_slots
+from segdata.sampling.uniforms import RANKS, named_key, rank_slots
 
 STATE_VERSION = 1
 _log = logging.getLogger(__name__)
@@ -77,7 +76,7 @@ class MixedClassUniformSampler:
         if rank == 0:
             _name_absent_classes(self.stream)
             log_changed_shares(self.stream)
-        self._rank_key = keys.named_key(seed, keys.RANKS)
+        self._rank_key = named_key(seed, RANKS)
         self._origin = 0  # where the steps of all ranks are counted from
         self._epoch, self._start = 0, 0  # what the next iteration yields
         self._began_epoch, self._began, self._yielded = 0, 0, 0  # the newest iteration, and its draws on this rank

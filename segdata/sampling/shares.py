@@ -21,8 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdata.compiled import compiled
-from segdata.sampling.seeding import named_bits, named_key
-from segdata.sampling.uniforms import locate_all
+from segdata.sampling.uniforms import locate_all, named_bits, named_key
 
 MAX_PERIOD = 10_000  # shares finer than one in ten thousand are rounded to it, and the rounded ones are the promise
 _TABLE_CELLS = 1 << 13

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from segdata.errors import SettingsError
 from segdata.labels.bundled import bundled_classes
 from segdata.labels.classes import ClassTable
-from segdata.sampling import seeding as keys
 from segdata.sampling.class_index import ClassIndex
 from segdata.sampling.shares import MAX_PERIOD, ShareSchedule, is_changed, share_text
-from segdata.sampling.uniforms import turns_all
+from segdata.sampling.uniforms import CLASSES, IMAGES, MODES, SOURCES, TILES, named_key, turns_all
 
 Numbers = NDArray[np.int64]
 _log = logging.getLogger(__name__)
@@ -157,7 +156,7 @@ class Stream:
         self.seed = seed
         _refuse_bad_mixture(self.sources, seed)
         shares = [source.share for source in self.sources]
-        self._schedule = ShareSchedule.make(shares, seed, keys.SOURCES)
+        self._schedule = ShareSchedule.make(shares, seed, SOURCES)
         self._parts = [_SourceStream(source, at, seed) for at, source in enumerate(self.sources)]
 
     @property
@@ -240,12 +239,12 @@ class _SourceStream:
         if self.class_uniform > 0:
             weights = [Fraction(weight) for weight in self.weights[self.class_ids].tolist()]
             self.class_shares = [weight / sum(weights) for weight in weights]
-            self.classes = ShareSchedule.make(self.class_shares, seed, keys.CLASSES, place)
+            self.classes = ShareSchedule.make(self.class_shares, seed, CLASSES, place)
         if 0 < self.class_uniform < 1:
-            self.modes = ShareSchedule.make([self.class_uniform, 1 - self.class_uniform], seed, keys.MODES, place)
+            self.modes = ShareSchedule.make([self.class_uniform, 1 - self.class_uniform], seed, MODES, place)
             self.class_uniform = self.modes.shares[0]
-        self.tile_key = keys.named_key(seed, keys.TILES, place)
-        self.image_key = keys.named_key(seed, keys.IMAGES, place)
+        self.tile_key = named_key(seed, TILES, place)
+        self.image_key = named_key(seed, IMAGES, place)
 
     def used_shares(self, source: Source) -> list[UsedShare]:
         """Return the part of class-uniform draws and, where there are any, the share of each class in them."""

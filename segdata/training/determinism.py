@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import torch
 
-from segdata.sampling.seeding import named_key
+from segdata.sampling.uniforms import named_key
 
-# What a seed of torch is for: beside the first integers of `segdata.sampling.seeding`.
+# What a seed of torch is for: beside the first integers of `segdata.sampling.uniforms`.
 WEIGHTS, DROPOUT = 101, 102
 
 

@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 
-from segdata.codecs.mapped_npz import check_npz, digest_arrays, encode_npz, map_npz
+from segdata.codecs.mapped_npz import check_npz, digest_arrays, encode_mapped_npz, map_npz
 from segdata.errors import StoreError
 
 ARRAYS = {"a": np.arange(12, dtype=np.int64).reshape(3, 4), "empty": np.empty((0, 2), np.uint8), "b": np.ones(1)}
@@ -17,7 +17,7 @@ ARRAYS = {"a": np.arange(12, dtype=np.int64).reshape(3, 4), "empty": np.empty((0
 def file(tmp_path):
     """Return a file of three arrays."""
     path = tmp_path / "some.npz"
-    path.write_bytes(encode_npz(ARRAYS))
+    path.write_bytes(encode_mapped_npz(ARRAYS))
     return path
 
 
@@ -34,7 +34,7 @@ def test_mapped_arrays_are_aligned_and_read_only(file):
 
 
 def test_the_same_arrays_give_the_same_bytes():
-    assert encode_npz(ARRAYS) == encode_npz({name: array.copy() for name, array in ARRAYS.items()})
+    assert encode_mapped_npz(ARRAYS) == encode_mapped_npz({name: array.copy() for name, array in ARRAYS.items()})
 
 
 def test_the_digest_tells_types_names_and_shapes_apart():

@@ -7,7 +7,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from segdata.codecs.npz import DIGEST_SIZE, Member, _digest, read_array, split_npz, write_npz
+from segdata.codecs.npz import DIGEST_SIZE, Member, _digest, encode_npz, read_array, split_npz
 from segdata.errors import StoreError
 
 ARRAYS = {"a": np.arange(12, dtype=np.uint8).reshape(3, 4), "b": np.zeros(0, np.uint16)}
@@ -23,29 +23,29 @@ def with_digest(data):
 
 
 def test_numpy_opens_it():
-    with np.load(io.BytesIO(write_npz(ARRAYS)), allow_pickle=False) as loaded:
+    with np.load(io.BytesIO(encode_npz(ARRAYS)), allow_pickle=False) as loaded:
         assert {name: loaded[name].tolist() for name in loaded} == {
             name: array.tolist() for name, array in ARRAYS.items()
         }
 
 
 def test_zip_tools_find_no_fault():
-    with zipfile.ZipFile(io.BytesIO(write_npz(ARRAYS))) as archive:
+    with zipfile.ZipFile(io.BytesIO(encode_npz(ARRAYS))) as archive:
         assert archive.testzip() is None
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_it_reads_back():
-    assert read(write_npz(ARRAYS)).tolist() == ARRAYS["a"].tolist()
-    assert read(write_npz(ARRAYS), "b", np.uint16, None).shape == (0,)
+    assert read(encode_npz(ARRAYS)).tolist() == ARRAYS["a"].tolist()
+    assert read(encode_npz(ARRAYS), "b", np.uint16, None).shape == (0,)
 
 
 def test_the_same_arrays_give_the_same_bytes():
-    assert write_npz(ARRAYS) == write_npz({name: array.copy() for name, array in ARRAYS.items()})
+    assert encode_npz(ARRAYS) == encode_npz({name: array.copy() for name, array in ARRAYS.items()})
 
 
 def test_every_flipped_bit_is_found():
-    data = write_npz(ARRAYS)
+    data = encode_npz(ARRAYS)
     for bit in range(8 * len(data)):
         flipped = bytearray(data)
         flipped[bit // 8] ^= 1 << bit % 8
@@ -54,14 +54,14 @@ def test_every_flipped_bit_is_found():
 
 
 def test_every_truncation_is_found():
-    data = write_npz(ARRAYS)
+    data = encode_npz(ARRAYS)
     for length in range(len(data)):
         with pytest.raises(StoreError, match=r"x\.npz: is damaged"):
             split_npz(data[:length], "x.npz")
 
 
 def test_forged_bytes_never_do_worse_than_a_store_error():
-    data = write_npz(ARRAYS)
+    data = encode_npz(ARRAYS)
     rng = np.random.default_rng(5)
     for _ in range(400):
         forged = bytearray(data)
@@ -75,13 +75,13 @@ def test_forged_bytes_never_do_worse_than_a_store_error():
 
 
 def test_a_member_larger_than_expected_is_not_inflated():
-    bomb = write_npz({"a": np.zeros(50_000_000, np.uint8)})
+    bomb = encode_npz({"a": np.zeros(50_000_000, np.uint8)})
     with pytest.raises(StoreError, match="has 50000128 bytes, expected 1128"):
         read(bomb, shape=(1000,))
 
 
 def test_a_header_that_promises_less_than_there_is_stops_the_inflating():
-    data = bytearray(write_npz({"a": np.zeros(100_000, np.uint8)}))
+    data = bytearray(encode_npz({"a": np.zeros(100_000, np.uint8)}))
     at = data.index(b"PK\x01\x02") + 24  # the inflated size in the directory
     data[at : at + 4] = (5000).to_bytes(4, "little")
     with pytest.raises(StoreError, match="'a' is not the 5000 bytes it says"):
@@ -89,7 +89,7 @@ def test_a_header_that_promises_less_than_there_is_stops_the_inflating():
 
 
 def test_a_ratio_that_deflate_cannot_reach_is_refused():
-    data = bytearray(write_npz({"a": np.zeros(100, np.uint8)}))
+    data = bytearray(encode_npz({"a": np.zeros(100, np.uint8)}))
     at = data.index(b"PK\x01\x02") + 24
     data[at : at + 4] = (2**31).to_bytes(4, "little")
     with pytest.raises(StoreError, match="member 'a' says what cannot be"):
@@ -101,17 +101,17 @@ def test_a_ratio_that_deflate_cannot_reach_is_refused():
 )
 def test_another_dtype_or_shape_is_refused(array):
     with pytest.raises(StoreError, match=r"'a' is no array of uint8 with shape \(3, 4\)"):
-        read(write_npz({"a": array}))
+        read(encode_npz({"a": array}))
 
 
 def test_another_length_is_refused():
     with pytest.raises(StoreError, match="'a' has 140 bytes, expected 141"):
-        read(write_npz(ARRAYS), shape=(13,))
+        read(encode_npz(ARRAYS), shape=(13,))
 
 
 def test_pickles_are_neither_written_nor_read():
     with pytest.raises(AssertionError, match="object is no plain number"):
-        write_npz({"a": np.array([{}], object)})
+        encode_npz({"a": np.array([{}], object)})
     stream = io.BytesIO()
     np.lib.format.write_array(stream, np.array([{}], object), allow_pickle=True)
     pickled = stream.getvalue()

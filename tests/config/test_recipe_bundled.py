@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from segdata.config.recipe import LossRecipe, ModelRecipe, bundled_recipes, load_recipe
-from segdata.losses.build import AUXILIARY_WEIGHTS, MAIN_LOSSES
+from segdata.losses import build_criterion
+from segdata.losses.build_criterion import AUXILIARY_WEIGHTS, MAIN_LOSSES
 from segdata.models import MODELS, SeeThroughSettings, build_model
-from segdata.training import build_criterion
 
 WHOLE = [name for name, files in bundled_recipes().items() if len(files) == 1]
 PAPER = {  # lr, weight decay, iterations, images per GPU, crop (height, width); supplementary, A.1

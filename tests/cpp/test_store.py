@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from segdata.codecs.npz import write_npz
+from segdata.codecs.npz import encode_npz
 from segdata.cpp.pooling import cpp_counts
 from segdata.cpp.store import OtherVersionError, check_cpp, decode_cpp, encode_cpp, load_cpp, read_meta
 from segdata.cpp.targets import pool_targets
@@ -28,7 +28,7 @@ def forged(**changes):
     arrays = arrays_of(encode_cpp(pool_targets(LABEL, [2])))
     meta = json.loads(arrays["meta"].tobytes()) | changes.pop("meta", {})
     arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
-    return write_npz(arrays | changes)
+    return encode_npz(arrays | changes)
 
 
 @settings(max_examples=25, deadline=None)
@@ -87,7 +87,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("members", HOSTILE.values(), ids=HOSTILE.keys())
 def test_members_that_cannot_be_are_refused(members):
-    data = write_npz(arrays_of(encode_cpp(pool_targets(LABEL, [2]))) | members)
+    data = encode_npz(arrays_of(encode_cpp(pool_targets(LABEL, [2]))) | members)
     with pytest.raises(StoreError, match=r"^x: is damaged or no file of pooled targets"):
         check_cpp(data, "x")
 
@@ -126,7 +126,7 @@ def test_a_missing_member_is_named(name):
     arrays = arrays_of(encode_cpp(pool_targets(LABEL, [2])))
     del arrays[name]
     with pytest.raises(StoreError, match=f"it has no '{name}'"):
-        decode_cpp(write_npz(arrays), "x")
+        decode_cpp(encode_npz(arrays), "x")
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):

@@ -7,7 +7,7 @@ from PIL import Image
 from segdata.batch.work import BatchSettings
 from segdata.data.crop_dataset import CropDataset
 from segdata.figures.class_shares import SOURCE_COLORS, epoch_figure
-from segdata.figures.crops import contact_sheet
+from segdata.figures.drawn_crops import contact_sheet
 from segdata.figures.stream_draws import stream_figure
 from segdata.jobs.index import plan_index
 from segdata.sampling.index_builder import run_index

@@ -13,9 +13,8 @@ from segdata.config.data import SourceRecipe
 from segdata.config.steps import EvaluationRecipe
 from segdata.data.samples import find_samples, read_sample
 from segdata.errors import SegdataError
-from segdata.inference.evaluate import evaluate, take_evenly
+from segdata.inference.evaluate import evaluate, read_ahead, take_evenly
 from segdata.inference.predictor import Predictor
-from segdata.inference.read_ahead import read_ahead
 from segdata.labels.classes import ClassTable
 from segdata.synthetic import write_cityscapes
 

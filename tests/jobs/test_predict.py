@@ -10,8 +10,8 @@ from toy_model import OneLayer
 from segdata.batch.work import BatchSettings
 from segdata.config.steps import EvaluationRecipe
 from segdata.errors import SettingsError
+from segdata.inference.output_settings import PredictionSettings
 from segdata.inference.predictor import Predictor
-from segdata.inference.settings import PredictionSettings
 from segdata.jobs.predict import PredictionPlan, run_predictions
 from segdata.jobs.predict_sources import find_images, plan_predictions
 from segdata.labels.classes import ClassTable

@@ -12,8 +12,8 @@ from segdata.codecs.png import decode_label
 from segdata.codecs.png_chunks import read_text
 from segdata.config.steps import EvaluationRecipe
 from segdata.errors import SettingsError
+from segdata.inference.output_settings import PredictionSettings
 from segdata.inference.predictor import Prediction
-from segdata.inference.settings import PredictionSettings
 from segdata.jobs.predict_outputs import encode_output
 from segdata.labels.classes import ClassTable
 

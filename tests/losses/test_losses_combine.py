@@ -6,14 +6,14 @@ import sys
 import pytest
 import torch
 
-import segdata.training
+import segdata.losses
 from segdata.cpp.tensors import cpp_counts
 from segdata.errors import SettingsError
+from segdata.losses import CPPLoss, CrossEntropyLoss, RMILoss, SegmentationCriterion, Targets, build_criterion
 from segdata.losses.criterion import Rule
 from segdata.losses.rmi import BinaryCrossEntropyLoss
 from segdata.models.build import build_model
 from segdata.models.output import AuxiliaryOutput, ModelOutput, ScaleOutput
-from segdata.training import CPPLoss, CrossEntropyLoss, RMILoss, SegmentationCriterion, Targets, build_criterion
 
 
 @pytest.fixture
@@ -125,13 +125,13 @@ def test_real_models_train_on_it(rng, name):
 
 
 def test_importing_training_leaves_torch_alone():
-    code = "import sys, segdata.training as t; assert 'CPPLoss' in dir(t); sys.exit('torch' in sys.modules)"
+    code = "import sys, segdata.losses as t; assert 'CPPLoss' in dir(t); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_unknown_name_in_training_is_an_attribute_error():
-    with pytest.raises(AttributeError, match=r"module 'segdata.training' has no attribute 'Loss'"):
-        _ = segdata.training.Loss
+    with pytest.raises(AttributeError, match=r"module 'segdata.losses' has no attribute 'Loss'"):
+        _ = segdata.losses.Loss
 
 
 def test_a_map_without_a_rule_is_refused(output, labels):

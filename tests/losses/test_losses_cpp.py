@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from segdata.cpp.tensors import cpp_counts
 from segdata.errors import SettingsError
-from segdata.training import CPPLoss, CrossEntropyLoss
+from segdata.losses import CPPLoss, CrossEntropyLoss
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional as F
 
 from segdata.errors import LabelError, SettingsError
-from segdata.losses.resizing import nearest_labels
-from segdata.training import CrossEntropyLoss, OHEMCrossEntropyLoss
+from segdata.losses import CrossEntropyLoss, OHEMCrossEntropyLoss
+from segdata.losses.terms import nearest_labels
 
 
 @pytest.fixture

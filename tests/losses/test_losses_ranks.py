@@ -6,8 +6,8 @@ import torch
 from torch import distributed, multiprocessing, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from segdata.losses import Targets, build_criterion
 from segdata.models.output import AuxiliaryOutput, ModelOutput
-from segdata.training import Targets, build_criterion
 
 CRITERIA = {
     "ce + cpp": {},

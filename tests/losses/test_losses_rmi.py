@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional as F
 
 from segdata.errors import SettingsError
+from segdata.losses import RMILoss
 from segdata.losses.rmi import BinaryCrossEntropyLoss
-from segdata.training import RMILoss
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from segdata.models.heads.base import gather
 from segdata.models.heads.deeplab import AtrousPyramid
-from segdata.models.heads.ocr import OCRHead
+from segdata.models.heads.head import gather
+from segdata.models.heads.ocr_head import OCRHead
 from segdata.models.heads.psp import PyramidPooling, UPerHead
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from segdata.labels.classes import ClassTable
-from segdata.losses.build import build_criterion
+from segdata.losses.build_criterion import build_criterion
 from segdata.losses.criterion import Targets
 from segdata.models import build_model, predict
 from segdata.synthetic import render_scene

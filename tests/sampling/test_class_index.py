@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from indexes import made_index
 
-from segdata.codecs.mapped_npz import encode_npz, map_npz
+from segdata.codecs.mapped_npz import encode_mapped_npz, map_npz
 from segdata.data.draw_summary import summarize_index
 from segdata.errors import StoreError
 from segdata.sampling.class_index import ClassIndex, IndexHead
@@ -42,7 +42,7 @@ def rewrite_meta(path, **changes):
     arrays = {name: array.copy() for name, array in map_npz(path).items()}
     meta = json.loads(arrays["meta"].tobytes()) | changes
     text = json.dumps({name: value for name, value in meta.items() if value is not None}).encode()
-    path.write_bytes(encode_npz(arrays | {"meta": np.frombuffer(text, np.uint8)}))
+    path.write_bytes(encode_mapped_npz(arrays | {"meta": np.frombuffer(text, np.uint8)}))
 
 
 def state_of(index, image):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segdata.logs import configure_logging
-from segdata.training.metrics_logger import MetricsLogger, keep_until
+from segdata.training.reporting import MetricsLogger, keep_until
 
 
 def test_a_run_that_goes_on_drops_the_lines_of_later_steps_and_a_cut_one(tmp_path):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segdata.models.heads.base import Head, HeadOutput
+from segdata.models.heads.head import Head, HeadOutput
 from segdata.models.layers import Classifier, ConvBNReLU, resize, separable_conv
 
 

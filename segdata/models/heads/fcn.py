@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segdata.models.heads.base import Head, HeadOutput, gather
+from segdata.models.heads.head import Head, HeadOutput, gather
 from segdata.models.layers import Classifier, ConvBNReLU
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from segdata.models.heads.base import Head, HeadOutput, gather
+from segdata.models.heads.head import Head, HeadOutput, gather
 from segdata.models.layers import Classifier, ConvBNReLU, resize
 
 POOL_SIZES = (1, 2, 3, 6)

@@ -8,19 +8,16 @@ Han, Yoo, Oh. SeeThroughNet: Resurrection of Auxiliary Loss by Preserving Class 
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from segdata.config.model import AttentionInput, FineToOCR
 from segdata.models.attention import ScaleAttention, blend_coarser
-from segdata.models.heads.base import Head, HeadOutput, gather
+from segdata.models.heads.head import Head, HeadOutput, gather
 from segdata.models.layers import Classifier, ConvBNReLU, resize
 from segdata.models.ocr import OCRBlock, region_head
 from segdata.models.output import AuxiliaryOutput
-
-AttentionInput = Literal["coarser", "both"]
-FineToOCR = Literal["regions", "concat"]
 
 
 class CoarseHead(nn.Module):

@@ -1,11 +1,11 @@
 """Criteria by name, as recipes name them."""
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
 from segdata.errors import SettingsError
+from segdata.labels.names import did_you_mean
 from segdata.losses.cpp import CPPLoss, Ignore
 from segdata.losses.criterion import Rule, SegmentationCriterion
 from segdata.losses.cross_entropy import CrossEntropyLoss, Resize
@@ -126,5 +126,6 @@ def _weights(auxiliary: str, given: float | Mapping[str, float] | None) -> Mappi
 
 def _check_name(what: str, name: str, known: Mapping[str, object]) -> None:
     if name not in known:
-        nearest = get_close_matches(name, known, n=1, cutoff=0)[0]
-        raise SettingsError(f"{what} '{name}' is not known. It is one of {', '.join(known)}. Did you mean '{nearest}'?")
+        raise SettingsError(
+            f"{what} '{name}' is not known. It is one of {', '.join(known)}.{did_you_mean(name, known)}"
+        )

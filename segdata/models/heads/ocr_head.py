@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from segdata.models.heads.base import Head, HeadOutput, gather
+from segdata.models.heads.head import Head, HeadOutput, gather
 from segdata.models.layers import Classifier
 from segdata.models.ocr import OCRBlock, region_head
 
