@@ -14,3 +14,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'segdata.data' has no attribute {name!r}")
     return import_module("segdata.data.crop_dataset").CropDataset
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segdata.losses.build_criterion import build_criterion
+    from segdata.losses.by_name import build_criterion
     from segdata.losses.cpp import CPPLoss
     from segdata.losses.criterion import LossReport, SegmentationCriterion, Targets
     from segdata.losses.cross_entropy import CrossEntropyLoss
@@ -19,7 +19,7 @@ _HOMES = {
     "RMILoss": "segdata.losses.rmi",
     "SegmentationCriterion": "segdata.losses.criterion",
     "Targets": "segdata.losses.criterion",
-    "build_criterion": "segdata.losses.build_criterion",
+    "build_criterion": "segdata.losses.by_name",
 }
 
 __all__ = [
@@ -39,3 +39,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'segdata.losses' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

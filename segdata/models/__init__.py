@@ -9,8 +9,8 @@ from segdata.models.backbones import build_backbone
 from segdata.models.build import MODELS, build_model
 from segdata.models.hierarchical import HierarchicalSegmenter
 from segdata.models.layers import resize
+from segdata.models.multi_scale import predict
 from segdata.models.output import AuxiliaryOutput, ModelOutput, ScaleOutput
-from segdata.models.predict import predict
 from segdata.models.segmenter import Segmenter
 from segdata.models.settings import HierarchicalSettings, ModelSettings, SeeThroughSettings
 from segdata.models.weights import WeightReport, load_weights, read_weights

@@ -10,7 +10,7 @@ from segdata.data.crops import images_of
 from segdata.data.loader import Batch, BatchLoader, PooledTargets, TrainingDataset
 from segdata.data.sources import open_sources
 from segdata.distributed.process_group import DistributedContext
-from segdata.losses.build_criterion import build_criterion
+from segdata.losses.by_name import build_criterion
 from segdata.models import Segmenter, build_model
 from segdata.sampling.sampler import MixedClassUniformSampler
 from segdata.training.batch_norm import synchronized

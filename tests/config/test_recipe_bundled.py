@@ -8,7 +8,7 @@ import torch
 
 from segdata.config.recipe import LossRecipe, ModelRecipe, bundled_recipes, load_recipe
 from segdata.losses import build_criterion
-from segdata.losses.build_criterion import AUXILIARY_WEIGHTS, MAIN_LOSSES
+from segdata.losses.by_name import AUXILIARY_WEIGHTS, MAIN_LOSSES
 from segdata.models import MODELS, SeeThroughSettings, build_model
 
 WHOLE = [name for name, files in bundled_recipes().items() if len(files) == 1]
