@@ -23,7 +23,7 @@ from segdata.data.normalization import normalize
 from segdata.errors import SegdataError, SettingsError
 from segdata.files import digest_of_bytes, write_atomic
 from segdata.inference.loading import TrainedModel
-from segdata.models import multi_scale as predict
+from segdata.models import predict
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-2

@@ -1,6 +1,6 @@
 """One image through a model: at several scales, mirrored, in windows, and in smaller ones where memory is short.
 
-It puts `segdata.models.multi_scale` to work on images as they are stored, of any size.
+It puts `segdata.models.predict` to work on images as they are stored, of any size.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,8 +16,7 @@ from segdata.config.steps import EvaluationRecipe
 from segdata.data.normalization import IMAGENET_MEAN, IMAGENET_STD, normalize
 from segdata.errors import SegdataError, SettingsError
 from segdata.inference.sliding import Size, slide
-from segdata.models import HierarchicalSegmenter, Segmenter
-from segdata.models import multi_scale as predict
+from segdata.models import HierarchicalSegmenter, Segmenter, predict
 from segdata.models.settings import check_scales
 
 Precision = Literal["float32", "bfloat16", "float16"]

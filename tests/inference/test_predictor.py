@@ -9,8 +9,7 @@ from segdata.config.steps import EvaluationRecipe
 from segdata.data.normalization import IMAGENET_MEAN, IMAGENET_STD, normalize
 from segdata.errors import SegdataError, SettingsError
 from segdata.inference.predictor import Predictor, is_out_of_memory, smaller_window
-from segdata.models import build_model
-from segdata.models import multi_scale as predict
+from segdata.models import build_model, predict
 
 TINY = {"num_classes": 4, "backbone": "hrnet_tiny", "head_channels": 16}
 

@@ -2,8 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from segdata.models import build_model
-from segdata.models import multi_scale as predict
+from segdata.models import build_model, predict
 
 
 @pytest.fixture(params=["hrnet", "hmsa"])

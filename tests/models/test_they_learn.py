@@ -11,8 +11,7 @@ import torch
 from segdata.labels.classes import ClassTable
 from segdata.losses.by_name import build_criterion
 from segdata.losses.criterion import Targets
-from segdata.models import build_model
-from segdata.models import multi_scale as predict
+from segdata.models import build_model, predict
 from segdata.synthetic import render_scene
 from segdata.synthetic.label_ids import class_ids
 
