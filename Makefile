@@ -35,7 +35,7 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-format: $(VENV)/.dev  ## let ruff format and mend what it can
+format: $(VENV)/.dev  ## let ruff format and fix what it can
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format --quiet .
 

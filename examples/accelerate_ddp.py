@@ -2,7 +2,7 @@
 
 Run: torchrun --nproc-per-node 2 examples/accelerate_ddp.py INDEX FOLDER [STATE]
 Each rank writes the positions that it trained on to FOLDER/rank-R.txt. The state after step N is saved to
-FOLDER/step-N; with STATE the run goes on from one.
+FOLDER/step-N; with STATE the run continues from one.
 """
 
 import sys
@@ -33,7 +33,7 @@ class Progress:
         return {"steps": self.steps, "sampler": self.sampler.state_dict(consumed=self.num_batches * BATCH)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from there."""
         self.steps, self.num_batches = state["steps"], 0
         self.sampler.load_state_dict(state["sampler"])
 

@@ -2,7 +2,7 @@
 
 Run: python examples/lightning_ddp.py INDEX FOLDER [CHECKPOINT [RANKS]]
 Each rank writes the positions that it trained on to FOLDER/rank-R.txt. A checkpoint is written after every third step.
-With CHECKPOINT the run goes on from one, exactly, also with another number of processes.
+With CHECKPOINT the run continues from one, exactly, also with another number of processes.
 """
 
 import sys
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 import segdata
 from segdata.data.crop_dataset import CropDataset
 
-BATCH, EPOCH, EPOCHS, RANKS = 2, 21, 6, 2  # 21 draws are no whole number of batches of all ranks: none is lost
+BATCH, EPOCH, EPOCHS, RANKS = 2, 21, 6, 2  # 21 draws are not whole number of batches of all ranks: none is lost
 
 
 class EpochLoader(DataLoader):
@@ -40,7 +40,7 @@ class Data(lightning.LightningDataModule):
         self.sources = [segdata.Source(segdata.ClassIndex.load(index), share=1.0, class_uniform=0.5)]
 
     def setup(self, stage: str) -> None:  # noqa: ARG002  # Lightning gives it by name
-        """Make this rank's sampler, once: it goes on from epoch to epoch."""
+        """Make this rank's sampler, once: it continues from epoch to epoch."""
         self.sampler = segdata.MixedClassUniformSampler(
             self.sources,
             epoch_size=EPOCH,
@@ -66,7 +66,7 @@ class Data(lightning.LightningDataModule):
         return self.sampler.state_dict(consumed=num_batches * BATCH)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a checkpoint was taken."""
+        """Continue where a checkpoint was taken."""
         self.loaded = state
         self.sampler.load_state_dict(state)
 
@@ -98,7 +98,7 @@ def main(index: str, folder: str, checkpoint: str | None = None, num_ranks: str 
         devices=int(num_ranks),
         strategy="ddp",
         use_distributed_sampler=False,
-        reload_dataloaders_every_n_epochs=1,  # epochs differ by a batch: their length is to be read anew
+        reload_dataloaders_every_n_epochs=1,  # epochs differ by a batch: their length is to be read again
         max_epochs=EPOCHS,
         callbacks=[ModelCheckpoint(folder, "{step}", every_n_train_steps=3, save_top_k=-1)],
         logger=False,

@@ -18,7 +18,7 @@ def _can_cache() -> bool:
     except RuntimeError:
         logging.getLogger(__name__).warning(
             "compiled code can be kept neither beside the package nor in the home folder, so each process compiles "
-            "anew, for some ten seconds. Set NUMBA_CACHE_DIR to a folder that can be written."
+            "again, for some ten seconds. Set NUMBA_CACHE_DIR to a folder that can be written."
         )
         return False
     return True

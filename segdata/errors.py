@@ -1,4 +1,4 @@
-"""The faults a user can mend. Every message names the place, the value, what is expected and the way out."""
+"""The faults a user can fix. Every message names the place, the value, what is expected and how to fix it."""
 
 
 class SegdataError(Exception):

@@ -20,27 +20,27 @@ from segdata.errors import SettingsError, StoreError
 TEMPORARY_SUFFIX = ".segdata-tmp"
 LONGEST_STEM = 200  # bytes of a target's name that fit a temporary's name of 255 with room to spare
 
-WAYS_OUT = {
+HOW_TO_FIX = {
     errno.ENOSPC: "Free some space, then run the same command again: what is done is kept.",
     errno.EDQUOT: "The quota is used up. Free some space, then run the same command again: what is done is kept.",
     errno.EFBIG: "The limit on file sizes is reached. Raise it (ulimit -f), then run the same command again.",
     errno.EROFS: "Choose a DST that can be written.",
-    errno.EACCES: "Check the rights of the file and of the folders above it.",
-    errno.EPERM: "Check the rights of the file and of the folders above it.",
-    errno.EISDIR: "A folder stands where a file belongs. Move it away.",
-    errno.ENOTDIR: "A file stands where a folder belongs. Move it away.",
-    errno.EEXIST: "A file stands where a folder belongs. Move it away.",
+    errno.EACCES: "Check the permissions of the file and of the folders above it.",
+    errno.EPERM: "Check the permissions of the file and of the folders above it.",
+    errno.EISDIR: "Expected a file, found a directory. Move it away.",
+    errno.ENOTDIR: "Expected a directory, found a file. Move it away.",
+    errno.EEXIST: "Expected a directory, found a file. Move it away.",
     errno.ENOENT: "Was it moved while the command ran? Run the same command again.",
-    errno.ELOOP: "Its symbolic links go round in a circle. Mend or remove them.",
+    errno.ELOOP: "Its symbolic links go round in a circle. Fix or remove them.",
     errno.ENAMETOOLONG: "Choose a shorter name or DST.",
     errno.EXDEV: "A hard link cannot reach another disk. Link symbolically, or copy.",
-    errno.ENXIO: "A pipe, socket or device stands where a file belongs. Move it away.",
+    errno.ENXIO: "Expected a regular file, found a pipe, socket or device. Move it away.",
     errno.EMFILE: "Raise the number of open files (ulimit -n), or use fewer --jobs.",
 }
 
 
 def explain_os_error(error: OSError, what: str, path: Path | str | None = None) -> str:
-    """Say in one line which file an operating-system error met, and the way out.
+    """Say in one line which file an operating-system error met, and how to fix it.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def explain_os_error(error: OSError, what: str, path: Path | str | None = None) 
     """
     where = path if path is not None else error.filename
     reason = error.strerror or str(error) or type(error).__name__
-    way_out = WAYS_OUT.get(error.errno or 0, "Run the same command again; if it stays, check the disk.")
-    return f"{where if where is not None else 'a file'}: {what}: {reason}. {way_out}"
+    how_to_fix = HOW_TO_FIX.get(error.errno or 0, "Run the same command again; if it stays, check the disk.")
+    return f"{where if where is not None else 'a file'}: {what}: {reason}. {how_to_fix}"
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -102,7 +102,7 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = False) -> None:
     Raises
     ------
     StoreError
-        If the file cannot be written: full disk, no rights, a folder in its place. Nothing is left behind.
+        If the file cannot be written: full disk, no permission, a folder in its place. Nothing is left behind.
     """
 
     def fill(temporary: Path) -> None:
@@ -144,7 +144,7 @@ def place_atomic(path: Path, fill: Callable[[Path], None]) -> None:
     Raises
     ------
     StoreError
-        For an OSError on the way, naming `path` and the way out.
+        For an OSError on the way, naming `path` and how to fix it.
     """
     temporary = path.with_name(f".{_stem(path.name)}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}")
     try:
@@ -236,7 +236,7 @@ def only_run_in(folder: Path, *, shared: bool = False, patience: float = 0.0) ->
     """Hold a folder, so that no second run works in it at the same time; the hold ends with the process.
 
     It is an advisory lock on the folder itself and leaves no file. Where the file system has no locks (some network
-    ones) nothing is held and the run goes on.
+    ones) nothing is held and the run continues.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("SEGDATA_REAL_DATA names no folder of real samples")
     path = Path(folder).resolve()
-    assert path.is_dir(), f"SEGDATA_REAL_DATA: {path} is no folder"
+    assert path.is_dir(), f"SEGDATA_REAL_DATA: {path} is not a folder"
     return path
 
 

@@ -127,7 +127,7 @@ def test_show_works_without_the_labels(labels, tmp_path):
 def test_show_of_a_image_says_that_it_is_no_index(labels):
     result = invoke("--show", labels / "a.png")
     assert result.exit_code == 1
-    assert "a.png: is no class index. Expected a file that `segdata index` wrote." in str(result.exception)
+    assert "a.png: is not a class index. Expected a file that `segdata index` wrote." in str(result.exception)
 
 
 def test_a_bad_label_is_one_line_and_exit_code_one(labels, tmp_path):

@@ -124,7 +124,7 @@ def test_the_shared_options_make_one_settings_object() -> None:
 def test_a_shard_that_is_none_is_a_usage_error(shard: str) -> None:
     result = invoke(f"--shard={shard}")
     assert result.exit_code == 2
-    assert f"'{shard}' is no shard. Expected I/N with I from 1 to N" in result.stderr
+    assert f"'{shard}' is not a shard. Expected I/N with I from 1 to N" in result.stderr
 
 
 @pytest.mark.parametrize(

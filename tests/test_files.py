@@ -1,4 +1,4 @@
-"""Files are written whole or not at all; what cannot be done is said with the file and the way out."""
+"""Files are written whole or not at all; what cannot be done is said with the file and how to fix it."""
 
 import errno
 import os

@@ -23,7 +23,7 @@ class Isolation(Generic[ItemType]):
     Attributes
     ----------
     gave_up : bool
-        So many files in a row killed their worker that it is not worth going on.
+        So many files in a row killed their worker that it is not worth continuing.
     """
 
     def __init__(

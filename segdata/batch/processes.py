@@ -54,7 +54,7 @@ def run_in_processes(
 
 
 class WorkerPool(Generic[ItemType]):
-    """A number of worker processes, started when there is work, and anew after one of them died."""
+    """A number of worker processes, started when there is work, and again after one of them died."""
 
     def __init__(self, task: Callable[[Sequence[ItemType]], list[Outcome]], num_workers: int, stop: StopFlag) -> None:
         self._task = task

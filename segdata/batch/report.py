@@ -106,7 +106,7 @@ def _faults(report: Mapping[str, Any]) -> Iterator[str]:
         if not isinstance(entry, dict) or entry.get("status") not in ("ok", "error", "todo"):
             yield f"the entry of '{key}' has no status"
         elif not isinstance(entry.get("message", ""), str | None):
-            yield f"the message of '{key}' is not a text"
+            yield f"the message of '{key}' is not text"
         elif not all(_stays_below(entry[name]) for name in ("source", "target") if name in entry):
             yield f"the entry of '{key}' names a file outside its folder"
 

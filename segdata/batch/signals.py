@@ -123,7 +123,9 @@ def leave_signals_to_parent(_worker: int) -> None:
 def _end_at_once(number: int, limit: float) -> None:
     """End a process that waits where no signal reaches it: in a library, for another process."""
     name = signal.Signals(number).name
-    line = f"segdata: {name} was not answered within {limit:g} s; ended without a new checkpoint. Go on with --resume."
+    line = (
+        f"segdata: {name} was not answered within {limit:g} s; ended without a new checkpoint. Continue with --resume."
+    )
     os.write(2, f"{line}\n".encode())
     os._exit(_exit_code(number))
 

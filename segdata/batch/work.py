@@ -37,7 +37,7 @@ class Outcome:
     status : {"done", "kept", "todo", "error"}
         Written; already there and valid; would be written (dry run); not possible, as `message` says.
     message : str, optional
-        One line naming the file and the way out; for errors.
+        One line naming the file and how to fix it; for errors.
     facts : dict
         What the report wants to know of it: JSON-able and the same whether the item was done now or kept.
     """
@@ -124,7 +124,7 @@ def work_on(work: Work[ItemType], item: ItemType) -> Outcome:
 
 @cache
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees for the next file, rather than fetch it anew each time.
+    """Let this process keep the memory that it frees for the next file, rather than fetch it again each time.
 
     glibc gives free memory at the end of its heap back to the system once there is more than twice the largest block
     that was ever freed. The buffers of a file are just too small to teach it: each would come back as pages that the

@@ -138,9 +138,9 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             except _DAMAGE as error:
                 file.seek(0)
                 if not _SIGNATURE.startswith(file.read(len(_SIGNATURE))):  # an empty file may well have been an index
-                    told = "is no class index. Expected a file that `segdata index` wrote."
+                    told = "is not a class index. Expected a file that `segdata index` wrote."
                 else:
-                    told = f"is no whole index file ({error or 'cut short'}). {REDO}"
+                    told = f"is not a whole index file ({error or 'cut short'}). {REDO}"
                 raise StoreError(f"{path}: {told}") from error
     except FileNotFoundError as error:
         raise StoreError(f"{path}: no such file. Run `segdata index` to write it.") from error
@@ -177,5 +177,5 @@ def _read_npy_header(content: mmap, start: int, name: str) -> tuple[tuple[int, .
     begin = start + _PRELUDE + length
     found = _HEADER.fullmatch(content, start + _PRELUDE, begin) if magic == _MAGIC else None
     if found is None:
-        raise ValueError(f"'{name}' is no array of numbers")
+        raise ValueError(f"'{name}' is not an array of numbers")
     return tuple(int(number) for number in found[2].split(b",") if number.strip()), np.dtype(found[1].decode()), begin

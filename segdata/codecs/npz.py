@@ -99,7 +99,7 @@ def split_npz(data: bytes, where: str) -> dict[str, Member]:
     Raises
     ------
     StoreError
-        If the bytes are no whole zip file of deflated or stored members.
+        If the bytes are not a whole zip file of deflated or stored members.
     """
     try:
         sign, *_, num_members, _, start, comment = _END.unpack_from(data, max(0, len(data) - _END.size - DIGEST_SIZE))
@@ -147,7 +147,7 @@ def read_array(
         raise _damaged(where, f"'{name}' has {member.size} bytes, expected {size}")
     raw = _inflated(member, name, where)
     if not raw.startswith(_npy_header(dtype, shape)):
-        raise _damaged(where, f"'{name}' is no array of {dtype} with shape {shape}")
+        raise _damaged(where, f"'{name}' is not an array of {dtype} with shape {shape}")
     return np.frombuffer(raw, dtype, offset=_HEADER_SIZE).reshape(shape)
 
 
@@ -157,7 +157,7 @@ def _npy_bytes(array: Array) -> bytes:
 
 def _npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
     """Return the head of a `.npy` file of version 1.0, always of one size: so a reader compares and parses nothing."""
-    assert dtype.kind in "iuf", f"{dtype} is no plain number"
+    assert dtype.kind in "iuf", f"{dtype} is not a plain number"
     fields = f"{{'descr': {dtype.str!r}, 'fortran_order': False, 'shape': {tuple(shape)!r}, }}".encode("ascii")
     start = b"\x93NUMPY\x01\x00" + (_HEADER_SIZE - 10).to_bytes(2, "little")
     return start + fields.ljust(_HEADER_SIZE - 11) + b"\n"

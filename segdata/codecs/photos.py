@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from segdata.errors import LabelError
 from segdata.files import read_regular
@@ -60,7 +60,8 @@ def decode_photo(data: bytes, where: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise LabelError(f"{where}: is larger than Pillow's limit for images ({error}). Cut it into parts.") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise LabelError(f"{where}: is not a valid image ({error}). Copy it again from its source.") from error
+        told = "its format is not known" if isinstance(error, UnidentifiedImageError) else error
+        raise LabelError(f"{where}: is not a valid image ({told}). Copy it again from its source.") from error
 
 
 def _channels_first(image: Image.Image) -> NDArray[np.uint8]:

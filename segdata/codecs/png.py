@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from segdata.codecs.png_chunks import MAX_PIXELS, PngHeader, PngParts, join_png, split_png
 from segdata.codecs.png_filters import RowMapper, RowRestorer, undo_filters
 from segdata.errors import LabelError
-from segdata.files import WAYS_OUT, read_regular
+from segdata.files import HOW_TO_FIX, read_regular
 
 Compression = Literal["fast", "small"]
 _IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub says an instance
@@ -55,8 +55,8 @@ def read_bytes(path: Path) -> bytes:
         return read_regular(Path(path))
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        way_out = WAYS_OUT.get(error.errno or 0, "Expected a readable PNG label image.")
-        raise LabelError(f"{path}: cannot be read ({reason}). {way_out}") from error
+        how_to_fix = HOW_TO_FIX.get(error.errno or 0, "Expected a readable PNG label image.")
+        raise LabelError(f"{path}: cannot be read ({reason}). {how_to_fix}") from error
 
 
 def decode_label(data: bytes, where: str, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:

@@ -120,7 +120,7 @@ def split_png(data: bytes, where: str, *, max_pixels: int = MAX_PIXELS) -> PngPa
     Raises
     ------
     LabelError
-        If the bytes are no PNG, are truncated or damaged, go on after the end, hold something other than one
+        If the bytes are not a PNG, are truncated or damaged, go on after the end, hold something other than one
         channel of at most 8 bits, or more than `max_pixels` pixels.
     """
     chunks = list(_walk_chunks(data, where))
@@ -145,7 +145,7 @@ def read_text(data: bytes, where: str) -> dict[str, str]:
     Raises
     ------
     LabelError
-        If the bytes are no PNG, are truncated or damaged, or go on after the end.
+        If the bytes are not a PNG, are truncated or damaged, or go on after the end.
     """
     return dict(_texts(list(_walk_chunks(data, where))))
 
@@ -171,7 +171,9 @@ def join_png(width: int, height: int, idat: bytes, text: Mapping[str, str] | Non
 def _walk_chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
     """Yield the kind and body of every chunk up to IEND, which must end the file."""
     if not data.startswith(SIGNATURE):
-        raise LabelError(f"{where}: is no PNG file ({_first_bytes(data)}). Expected a PNG label image. {_COPY_AGAIN}")
+        raise LabelError(
+            f"{where}: is not a PNG file ({_first_bytes(data)}). Expected a PNG label image. {_COPY_AGAIN}"
+        )
     view, position, kind = memoryview(data), len(SIGNATURE), b""
     while kind != b"IEND":
         kind, body = _chunk_at(view, position, where)
@@ -222,7 +224,7 @@ def _parse_header(chunk: tuple[bytes, memoryview], where: str) -> PngHeader:
 
 
 def _check_header(header: PngHeader, where: str, max_pixels: int) -> None:
-    """Refuse what is no label image, or larger than `max_pixels`."""
+    """Refuse what is not a label image, or larger than `max_pixels`."""
     size = f"{header.width} x {header.height}"
     if header.color_type not in (GRAY, PALETTE) or header.bit_depth not in (1, 2, 4, 8):
         kind = _COLOR_TYPES.get(header.color_type, f"color type {header.color_type}")

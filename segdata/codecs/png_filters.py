@@ -154,7 +154,7 @@ def _map_rows(
 ) -> None:
     """Map `rows`, of which the first lies below the last of `before`; `rows_left` counts them and all further ones.
 
-    Counts are kept as if every row went on to the bottom of the image: a pixel that differs from the one above moves
+    Counts are kept as if every row continued to the bottom of the image: a pixel that differs from the one above moves
     as many pixels from id to id as there are rows left. So flat regions cost no counting.
     """
     _map_row(before[-1], rows[0], filtered[0], lookup, counts, rows_left)

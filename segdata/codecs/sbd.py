@@ -27,7 +27,7 @@ def read_sbd_label(path: Path) -> NDArray[np.uint8]:
         raise LabelError(f"{path}: there is no such file. Copy it again from the download.") from None
     except Exception as error:  # scipy raises what its parser stumbles over
         raise LabelError(
-            f"{path}: is no label of SBD ({type(error).__name__}). Copy it again from the download."
+            f"{path}: is not a label of SBD ({type(error).__name__}). Copy it again from the download."
         ) from None
     if ids.ndim != 2 or ids.dtype != np.uint8:
         raise LabelError(f"{path}: GTcls.Segmentation is {ids.dtype} of shape {ids.shape}. Expected is uint8 (H, W).")

@@ -22,7 +22,7 @@ COMMANDS = {
     "mappings": "List, show, check and compare the mapping tables.",
     "precompute-cpp": "Write CPP-pooled soft targets of every label.",
     "verify": "Re-read what a command wrote; name what is damaged, missing or stale.",
-    "index": "Write the class index: which classes stand where.",
+    "index": "Write the class index: where each class occurs.",
     "sample": "Show what an epoch will draw.",
     "datasets": "Check what a recipe will train on.",
     "recipes": "List and show the bundled recipes.",

@@ -70,7 +70,7 @@ def command(
 
     SRC is by default the current folder; every PNG below it is a label of ids, gray or palette. Outputs go to the same
     relative paths below DST, by default a folder beside SRC named SRC-converted, and what became of each class and file
-    to DST/convert.json. After an interruption, the same command goes on.
+    to DST/convert.json. After an interruption, the same command continues.
 
     \b
     Example:

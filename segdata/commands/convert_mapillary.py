@@ -56,7 +56,7 @@ def command(
     SRC is a Vistas download (v1.0 to v1.2, or v2.0 with either annotation), by default the current folder. DST is by
     default a folder beside it, named SRC-cityscapes. Labels go to DST/gtFine/{train,val}/mapillary, images to
     DST/leftImg8bit/{train,val}/mapillary, and what became of each class and file to DST/convert-mapillary.json. After
-    an interruption, the same command goes on.
+    an interruption, the same command continues.
 
     \b
     Example:

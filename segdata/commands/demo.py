@@ -39,7 +39,7 @@ def chain(folder: Path) -> list[tuple[str, list[str]]]:
         ("", ["verify", at("soft-targets")]),
         ("What nearest-neighbor down-sampling loses", ["plot", "pooling", str(label), "-o", at("pooling.png")]),
         *(
-            ("Which classes stand where" if name == "fine" else "", index_words(at(place), at(f"{name}.index.npz")))
+            ("Where each class occurs" if name == "fine" else "", index_words(at(place), at(f"{name}.index.npz")))
             for name, place in indexes.items()
         ),
         (

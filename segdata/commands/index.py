@@ -1,4 +1,4 @@
-"""`segdata index`: which classes stand where."""
+"""`segdata index`: where each class occurs."""
 
 import json
 import os
@@ -54,11 +54,11 @@ MOST_ERRORS = 20  # lines of errors on the terminal
 def command(
     source: Path, output: Path | None, show: bool, batch: "BatchSettings", as_json: bool, **settings: Any
 ) -> None:
-    """Write the class index: which classes stand where.
+    """Write the class index: where each class occurs.
 
     SRC, by default the current folder, is a Cityscapes root, a folder of PNG label images, or one of pooled targets
     (.cpp.npz). The index tells per tile and class how many pixels there are, and pixels to center a crop on. With
-    --shard, run once more without it to merge the parts. Run it again to go on after an interruption.
+    --shard, run once more without it to merge the parts. Run it again to continue after an interruption.
 
     \b
     Examples:

@@ -33,12 +33,12 @@ class ShardType(click.ParamType):  # type: ignore[type-arg]  # generic only sinc
             return value
         part, slash, parts = str(value).partition("/")
         if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-            self.fail(f"{value!r} is no shard. Expected I/N with I from 1 to N, as 1/8 ... 8/8.", param, ctx)
+            self.fail(f"{value!r} is not a shard. Expected I/N with I from 1 to N, as 1/8 ... 8/8.", param, ctx)
         return int(part), int(parts)
 
 
 class NumbersCommand(click.Command):
-    """A command whose options with several numbers take them after one flag, up to the first word that is no number.
+    """A command whose options with several numbers take them after one flag, up to the first word that is not a number.
 
     So ``--scales 2 4 8 SRC DST`` means ``--scales 2 --scales 4 --scales 8 SRC DST``. It holds for every option with
     ``multiple=True`` and a number as its type; ``--scales=2`` takes that one value.
@@ -253,7 +253,7 @@ def conclude(
 
 
 def printable(text: str) -> str:
-    """Return text that any terminal takes: bytes of a file name that are no UTF-8 are shown as escapes."""
+    """Return text that any terminal takes: bytes of a file name that are not UTF-8 are shown as escapes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -47,7 +47,7 @@ def usable_scales(scales: tuple[int, ...]) -> tuple[int, ...]:
     default=(2, 4, 8),
     show_default=True,
     metavar="N...",
-    help="Sides of the cells in pixels.",
+    help="Pooling strides in pixels.",
 )
 @click.option(
     "--classes", metavar="NAME|FILE", default="cityscapes", show_default=True, help="Class table of the labels."
@@ -73,7 +73,7 @@ def command(source: Path, destination: Path, batch: "BatchSettings", as_json: bo
     SRC, by default the current folder, is a Cityscapes root or any folder of PNG label images. The targets of each
     label go to the same relative path below DST, by default the folder "cpp" in SRC, with the ending .cpp.npz: all
     scales in one file, which numpy.load opens. What became of each file goes to DST/precompute-cpp.json. Run it again
-    to go on after an interruption.
+    to continue after an interruption.
 
     \b
     Example:

@@ -60,7 +60,7 @@ def command(
     IMAGES is a Cityscapes root, any folder of images, or one image. What is made of IMAGES/a/b.jpg goes to
     OUT/labels/a/b.png, OUT/color/a/b.png, OUT/overlay/a/b.png and OUT/probabilities/a/b.npz; what became of each
     image to OUT/predict.json. OUT is by default a folder beside IMAGES named IMAGES-predicted. After an interruption,
-    the same command goes on.
+    the same command continues.
 
     \b
     Examples:

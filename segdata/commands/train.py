@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     help="Folder of the run.  [default: runs/ and the recipe's name]",
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting; repeat for more.")
-@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in DIR, if there is one.")
+@click.option("--resume", is_flag=True, help="Continue from the newest checkpoint in DIR, if there is one.")
 @click.option("--nproc", type=click.IntRange(min=1), help="Start so many processes on this machine, one per GPU.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @handle_interrupts
@@ -37,7 +37,7 @@ def command(
     """Train a model by a recipe.
 
     DIR gets the recipe with every setting, checkpoints, metrics.jsonl, and curves for TensorBoard. On SIGTERM or
-    SIGUSR1 all ranks save and end with exit code 143; run the same command with --resume to go on. Under torchrun or
+    SIGUSR1 all ranks save and end with exit code 143; run the same command with --resume to continue. Under torchrun or
     srun it is one of their processes.
 
     \b

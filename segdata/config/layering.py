@@ -60,11 +60,13 @@ def read_override(text: str) -> Layer:
     where = f"--set {text}"
     key, sign, value = text.partition("=")
     if not sign or not all(key.split(".")):
-        raise SettingsError(f"{where}: is no setting. Write a key, '=' and a value, such as --set optimizer.lr=0.005.")
+        raise SettingsError(
+            f"{where}: is not a setting. Write a key, '=' and a value, such as --set optimizer.lr=0.005."
+        )
     try:
         keys: Any = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise SettingsError(f"{where}: the value is no YAML ({str(error).splitlines()[0]}). Mend it.") from None
+        raise SettingsError(f"{where}: the value is not valid YAML ({str(error).splitlines()[0]}). Fix it.") from None
     for part in reversed(key.split(".")):
         keys = {part: keys}
     return Layer(where, _anchored(keys, Path.cwd()))
@@ -105,7 +107,7 @@ def _read_file(path: Path, chain: tuple[Path, ...]) -> list[Layer]:
     layers = []
     for name in extended if isinstance(extended, list) else [extended]:
         if not isinstance(name, str):
-            raise SettingsError(f"{path}, extends: {name!r} is no recipe. Give a bundled name or a .yaml file.")
+            raise SettingsError(f"{path}, extends: {name!r} is not a recipe. Give a bundled name or a .yaml file.")
         for other in _files(name, path.parent):
             if other.resolve() in [earlier.resolve() for earlier in chain]:
                 raise SettingsError(f"{path}, extends: '{name}' extends this file in turn. Take one of the two out.")

@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in one line: the file, the key, the value, what is expected, the way out."""
+"""What is wrong with a recipe, in one line: the file, the key, the value, what is expected, how to fix it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, get_args, get_origin
@@ -52,7 +52,7 @@ def first_fault(error: ValidationError, keys: Mapping[str, Any], layers: Sequenc
 
 
 def _what_is_wrong(details: ErrorDetails, key: str) -> str:
-    """Say what is wrong with one value, and the way out."""
+    """Say what is wrong with one value, and how to fix it."""
     if details["type"] == "value_error":
         return _own_words(details)
     form = _EXPECTED.get(details["type"], "{value} does not fit: {message}")

@@ -64,7 +64,7 @@ class Recipe(Section):
     augmentation: AugmentationRecipe
     """What happens to an image before the model sees it."""
     run: RunRecipe = RunRecipe()
-    """The machine and the diary."""
+    """The machine and the metrics log."""
     evaluation: EvaluationRecipe = EvaluationRecipe()
     """How the model is applied to whole images."""
 

@@ -75,7 +75,7 @@ class ScheduleRecipe(Section):
         Raises
         ------
         SettingsError
-            If the batch cannot be dealt out evenly.
+            If the batch cannot be distributed evenly.
 
         Examples
         --------
@@ -87,8 +87,8 @@ class ScheduleRecipe(Section):
         accumulated, rest = divmod(self.batch_size, images * num_ranks)
         if rest or not accumulated:
             raise SettingsError(
-                f"schedule.batch_size: {self.batch_size} images cannot be dealt out to {num_ranks} ranks with {images} "
-                f"at a time. Expected is a multiple of {images * num_ranks}. Change schedule.batch_size or "
+                f"schedule.batch_size: {self.batch_size} images cannot be distributed across {num_ranks} ranks with "
+                f"{images} at a time. Expected is a multiple of {images * num_ranks}. Change schedule.batch_size or "
                 "schedule.images_per_rank, or start another number of ranks."
             )
         return images, accumulated
@@ -136,9 +136,11 @@ class AugmentationRecipe(Section):
         if min(self.crop) < 1:
             raise ValueError(f"crop: {self.crop} is no (height, width). Expected are two numbers above 0.")
         if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale: {self.scale} is no range. Expected are two factors above 0, the smaller first.")
+            raise ValueError(
+                f"scale: {self.scale} is not a range. Expected are two factors above 0, the smaller first."
+            )
         if not 0 < self.blur_sigma[0] <= self.blur_sigma[1]:
-            raise ValueError(f"blur_sigma: {self.blur_sigma} is no range. Expected are two, the smaller first.")
+            raise ValueError(f"blur_sigma: {self.blur_sigma} is not a range. Expected are two, the smaller first.")
         return self
 
 

@@ -35,7 +35,7 @@ def checked_label(class_ids: NDArray[np.integer], num_classes: int, ignore_id: i
     Raises
     ------
     LabelError
-        If the array is no label, or a value is neither a class nor `ignore_id`; the message gives its first place.
+        If the array is not a label, or a value is neither a class nor `ignore_id`; the message gives its first place.
     SettingsError
         If `num_classes` or `ignore_id` is out of range.
     """

@@ -52,7 +52,7 @@ class ScaledGrid:
     Raises
     ------
     SettingsError
-        If a size, scale or cell is not positive, a scale is no fraction, or a cell's area overflows 63 bits.
+        If a size, scale or cell is not positive, a scale is not a fraction, or a cell's area overflows 63 bits.
     """
 
     source_size: tuple[int, int]

@@ -144,7 +144,7 @@ def pool_label(
     class_ids, num_classes, ignore_id, ragged
         As in `segdata.cpp_counts`.
     cells : iterable of int
-        Sides of the cells in pixels, each at least 1.
+        Pooling strides in pixels, each at least 1.
 
     Returns
     -------

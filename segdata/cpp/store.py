@@ -1,7 +1,7 @@
 """Pooled targets as a file, `.cpp.npz`; docs/cpp-format.md says what each field means and why.
 
-Held are the scales that are no multiple of a finer one (2, of 2, 4 and 8): per scale the map of cells and the parts of
-the mixed ones, just as `SparseCounts` has them, and one JSON text, ``meta``.
+Held are the scales that are not multiples of a finer one (2, of 2, 4 and 8): per scale the map of cells and the parts
+of the mixed ones, just as `SparseCounts` has them, and one JSON text, ``meta``.
 """
 
 import json
@@ -165,7 +165,7 @@ def _parse_meta(members: Mapping[str, Member], where: str) -> dict[str, Any]:
     try:
         meta = json.loads(read_array(members["meta"], "meta", _BYTE, None, where).tobytes())
     except (ValueError, RecursionError):
-        _refuse(where, "'meta' is no JSON")
+        _refuse(where, "'meta' is not valid JSON")
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         _refuse(where, f"'meta' does not say {FORMAT}")
     if meta.get("version") != VERSION:

@@ -17,14 +17,14 @@ from segdata.errors import SettingsError
 class CPPTargets:
     """Class counts and probabilities of one label at several scales.
 
-    Only the scales that are no multiple of a finer one are held; the others are sums of these, made when asked for.
+    Only the scales that are not multiples of a finer one are held; the others are sums of these, made when asked for.
 
     Attributes
     ----------
     size : tuple of int
         Height and width of the label in pixels.
     scales : tuple of int
-        Sides of the cells the targets were made for, in pixels, ascending.
+        Pooling strides the targets were made for, in pixels, ascending.
     num_classes : int
         Number of classes K; the last channel of counts and probabilities, K, is the ignored mass.
     grids : mapping of int to SparseCounts
@@ -136,12 +136,12 @@ class CPPTargets:
         Raises
         ------
         SettingsError
-            If the width is no multiple of `step`: then the mirrored label's cells lie elsewhere, and what they hold
+            If the width is not a multiple of `step`: then the mirrored label's cells lie elsewhere, and what they hold
             cannot be known from these. Crop to a multiple first.
         """
         if self.size[1] % self.step:
             raise SettingsError(
-                f"flip: {self.size[1]} columns are no multiple of {self.step} pixels, so the cells of the mirrored "
+                f"flip: {self.size[1]} columns are not multiples of {self.step} pixels, so the cells of the mirrored "
                 f"label are not those of the label. Crop to {self.size[1] // self.step * self.step} columns first."
             )
         grids = {cell: grid.flip() for cell, grid in self.grids.items()}
@@ -163,7 +163,7 @@ def pool_targets(
     class_ids, num_classes, ignore_id, ragged
         As in `segdata.cpp_counts`.
     scales : iterable of int
-        Sides of the cells in pixels, at least one.
+        Pooling strides in pixels, at least one.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def pool_targets(
 
 
 def check_scales(scales: Iterable[int]) -> tuple[int, ...]:
-    """Return the scales ascending and each once, or raise SettingsError where one is no scale or there is none."""
+    """Return the scales ascending and each once, or raise SettingsError where one is not a scale or there is none."""
     wanted = tuple(scales)
     for scale in wanted:
         check_cell(scale)
@@ -188,7 +188,7 @@ def check_scales(scales: Iterable[int]) -> tuple[int, ...]:
 
 
 def held_scales(scales: Iterable[int]) -> tuple[int, ...]:
-    """Return the scales that are no multiple of a finer one; all others are sums of these.
+    """Return the scales that are not multiples of a finer one; all others are sums of these.
 
     Examples
     --------

@@ -32,7 +32,7 @@ class CropDataset:
     color : {"none", "photometric", "jitter"}
         Photometric distortion as in MMSegmentation, or color jitter as in hierarchical multi-scale attention.
     cells : sequence of int
-        Pooling strides: sides of the cells that the crop's label is pooled to.
+        Pooling strides that the crop's label is pooled to.
     seed : int
         May be that of the sampler.
 

@@ -108,7 +108,7 @@ class PooledTargets:
     Attributes
     ----------
     cells : tuple of int
-        Sides of the cells that the model's maps are trained on.
+        Pooling strides that the model's maps are trained on.
     stored : bool
         Take those that are stored and exact.
     align : bool

@@ -56,7 +56,7 @@ def open_sources(
     data : DataRecipe
     indexes : Path
         Folder of the indexes that are built, which all ranks must see. Runs that name the same folder share them: an
-        index is named by what it was made from, and built anew only where that has changed.
+        index is named by what it was made from, and built again only where that has changed.
     on_first : callable
         Calls a function on the first rank and lets the others wait; `DistributedContext.on_first`.
     scan_all : bool

@@ -32,7 +32,7 @@ class TargetStore:
     folder : Path
         Its DST.
     cells : tuple of int
-        Sides of the cells that are wanted: the strides of the model's maps that are trained on pooled targets.
+        Pooling strides that are wanted: the strides of the model's maps that are trained on pooled targets.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ def image_areas(
     box : CropBox
         The crop; its scale is a multiple of 1 / SCALE_STEPS.
     cells : sequence of int
-        Sides of the cells, in pixels of the crop.
+        Pooling strides, in pixels of the crop.
     flip : bool
         Whether the crop is mirrored left to right.
     num_classes : int

@@ -22,8 +22,8 @@ def launch(
     """Run a function in several processes of this machine under torch's elastic launcher.
 
     Where one of them dies, all are ended and started again, with ``TORCHELASTIC_RESTART_COUNT`` above 0. A signal to
-    this process goes on to them. Launcher and ranks meet through files that only this user can open, and talk over the
-    loopback interface: torch's own rendezvous listens on all interfaces and unpickles what it is sent.
+    this process is passed on to them. Launcher and ranks meet through files that only this user can open, and talk
+    over the loopback interface: torch's own rendezvous listens on all interfaces and unpickles what it is sent.
 
     Parameters
     ----------

@@ -77,7 +77,7 @@ def raise_rank_timeout(error: RuntimeError) -> None:
     if "imed out" in told or "Timeout" in told or "timeout" in told:
         raise RankTimeoutError(
             "another rank did not answer in time (run.rank_timeout). Is one of the processes stopped, or its machine "
-            "gone? Go on with --resume."
+            "gone? Continue with --resume."
         ) from error
 
 

@@ -13,7 +13,7 @@ _CELL, _LEFT, _TOP, _BAND = 22, 130, 70, 170
 
 
 def stream_figure(samplers: list[MixedClassUniformSampler], num_draws: int = 55) -> Image.Image:
-    """Draw the beginning of a stream and how it is dealt out.
+    """Draw the beginning of a stream and how it is distributed.
 
     Parameters
     ----------

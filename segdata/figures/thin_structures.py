@@ -62,7 +62,7 @@ def thinner_than(class_ids: NDArray[np.uint8], cell: int) -> NDArray[np.bool_]:
     Notes
     -----
     It is what the morphological opening of each class by such a square removes, for all classes at once: a square of
-    one class lies in the mask of that class and of no other. Beyond the image its outermost pixels go on, so that a
+    one class lies in the mask of that class and of no other. Beyond the image its outermost pixels continue, so that a
     broad thing does not become thin where the image cuts it.
 
     Examples

@@ -85,7 +85,7 @@ class Found:
 
 
 def answers(found: Found, table: ClassTable) -> Iterator[Check]:
-    """Answer every question about one source, in the order in which one would mend things."""
+    """Answer every question about one source, in the order in which one would fix things."""
     name = found.source.name
     if found.error is not None:
         yield Check(source=name, name="files", message="not found", faults=(found.error,))
@@ -187,7 +187,7 @@ def _index(source: SourceRecipe, path: Path, num_labels: int, table: ClassTable)
         return Check(source=source.name, name="index", message=f"{path} cannot be used", faults=(str(error),))
     faults = []
     if index.head.class_table != table.digest:
-        faults.append(f"{path}: was made with another class table than '{table.name}'. Make it anew: segdata index.")
+        faults.append(f"{path}: was made with another class table than '{table.name}'. Make it again: segdata index.")
     if index.num_images != num_labels:
-        faults.append(f"{path}: names {index.num_images} images, the source has {num_labels} labels. Make it anew.")
+        faults.append(f"{path}: names {index.num_images} images, the source has {num_labels} labels. Make it again.")
     return Check(source=source.name, name="index", message=f"{index.num_images} images in {path}", faults=tuple(faults))

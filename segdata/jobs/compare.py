@@ -119,7 +119,7 @@ def compare(
     Raises
     ------
     LabelError
-        If a file is damaged, holds a value that is no class, or the two sizes differ.
+        If a file is damaged, holds a value that is not a class, or the two sizes differ.
 
     Notes
     -----

@@ -19,7 +19,7 @@ def place_image(image: Path, target: Path, mode: ImageMode) -> None:
 def image_is_placed(image: Path, target: Path, mode: ImageMode, *, overwrite: bool = False) -> bool:
     """Say whether an image stands at its place in the way asked for.
 
-    A copy counts as whole by its size; a shorter one was torn by a crash and is to be made anew.
+    A copy counts as whole by its size; a shorter one was truncated by a crash and is to be recreated.
 
     Raises
     ------
@@ -32,8 +32,8 @@ def image_is_placed(image: Path, target: Path, mode: ImageMode, *, overwrite: bo
         return False
     if _is_as_asked(image, target, mode):
         return True
-    torn = mode == "copy" and target.is_file() and not target.is_symlink() and _size(target) < _size(image)
-    if overwrite or torn:
+    truncated = mode == "copy" and target.is_file() and not target.is_symlink() and _size(target) < _size(image)
+    if overwrite or truncated:
         return False
     raise StoreError(f"{target}: is something else than a {mode} of {image}. Choose another DST, or pass --overwrite.")
 

@@ -116,7 +116,7 @@ def convert_label(data: bytes, where: str, settings: ConvertSettings) -> Convert
     Raises
     ------
     LabelError
-        If the bytes are no sound label, hold an id that the mapping does not name, or belong to another version of
+        If the bytes are not a valid label, hold an id that the mapping does not name, or belong to another version of
         Vistas than the mapping.
     """
     parts = split_png(data, where, max_pixels=settings.max_pixels)

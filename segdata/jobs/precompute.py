@@ -36,7 +36,7 @@ class PrecomputeSettings:
     Attributes
     ----------
     scales : tuple of int
-        Sides of the cells in pixels.
+        Pooling strides in pixels.
     classes : ClassTable
         What the ids mean.
     encoding : {"trainIds", "labelIds"}
@@ -172,7 +172,7 @@ def plan_precompute(
     source, destination : Path
         SRC and DST, absolute.
     scales : sequence of int
-        Sides of the cells in pixels.
+        Pooling strides in pixels.
     classes : str or Path
         Name or file of the class table.
     encoding : {"auto", "trainIds", "labelIds"}
@@ -206,7 +206,7 @@ def pool_file(data: bytes, where: str, settings: PrecomputeSettings) -> bytes:
     Raises
     ------
     LabelError
-        If the bytes are no sound label, hold an id that is no class, or have a size that `ragged` refuses.
+        If the bytes are not a valid label, hold an id that is not a class, or have a size that `ragged` refuses.
     """
     ids = decode_label(data, where)
     class_ids = ids if settings.lookup is None else np.take(settings.lookup, ids)
@@ -256,7 +256,7 @@ def _explained(error: LabelError, ids: NDArray[np.uint8], where: str, settings: 
     place = f"({np.count_nonzero(ids == value)} pixels, first at row {row}, column {column})"
     if settings.encoding == "labelIds":
         return LabelError(
-            f"{where}: id {value} is no label id of '{settings.classes.name}' {place}. "
+            f"{where}: id {value} is not a label id of '{settings.classes.name}' {place}. "
             f"Pass the table of these labels as --classes, or --encoding trainIds."
         )
     return LabelError(

@@ -18,7 +18,7 @@ from segdata.labels.classes import IGNORE_ID
 from segdata.labels.palette import color_image
 
 ENDINGS: dict[Kind, str] = {"probabilities": ".npz"}
-"""Of files that are no PNG."""
+"""Of files that are not a PNG."""
 
 
 def confidence_bytes(prediction: Prediction) -> NDArray[np.uint8]:

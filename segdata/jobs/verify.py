@@ -288,7 +288,7 @@ def _faults_of_report(one: _Checked) -> Iterator[Fault]:
 
 
 def _unfinished(one: _Checked) -> Fault:
-    """Say that a run has not come to its end, how far it got beyond its report, and how it goes on."""
+    """Say that a run has not come to its end, how far it got beyond its report, and how it continues."""
     num_done = sum(outcome.status == "done" for outcome in one.unnamed)
     done = f"; {num_done} outputs are done that the report does not name yet" if num_done else ""
     shards = ", ".join(part.name for part in find_shard_reports(one.path))
@@ -311,7 +311,7 @@ def _unnamed_files(folder: Path, checked: Sequence[_Checked]) -> Iterator[Path]:
 
 
 def _extra_files(unnamed: Sequence[Path], checked: Sequence[_Checked]) -> Iterator[Fault]:
-    """Yield what is amiss with files that no report names: all of them, but for the sound outputs of a running one."""
+    """Yield what is amiss with files that no report names: all of them, but for the valid outputs of a running one."""
     outcomes = [outcome for one in checked for outcome in one.unnamed]
     sound = {outcome.key for outcome in outcomes if outcome.status == "done"}
     faulty = {outcome.key: outcome for outcome in outcomes}

@@ -22,8 +22,8 @@ def find_indexes(place: Path) -> list[Path]:
 def faults_of(path: Path) -> Iterator[Fault]:
     """Yield what is amiss with one index: unfinished, damaged, or stale, a line for each file that differs."""
     if path.with_name(f"{path.name}.parts").is_dir():
-        way_out = "Run segdata index again" + (", with --overwrite." if path.exists() else ".")
-        yield Fault("unfinished", str(path), f"{path}: the run has not come to its end. {way_out}")
+        how_to_fix = "Run segdata index again" + (", with --overwrite." if path.exists() else ".")
+        yield Fault("unfinished", str(path), f"{path}: the run has not come to its end. {how_to_fix}")
     if not path.exists():
         return
     try:

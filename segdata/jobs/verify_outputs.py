@@ -256,7 +256,7 @@ class Fault:
     path : str
         The file, or what the report calls it.
     message : str
-        One line, with the way out.
+        One line, with how to fix it.
     """
 
     kind: Kind

@@ -226,7 +226,7 @@ def _void_id(table: ClassTable, name: Any) -> int:
 
 def _label_class(row: Any, where: str) -> LabelClass:
     if not isinstance(row, dict):
-        raise MappingError(f"{where}: is no class. Write {{id: 7, name: road, train: 0, color: [128, 64, 128]}}.")
+        raise MappingError(f"{where}: is not a class. Write {{id: 7, name: road, train: 0, color: [128, 64, 128]}}.")
     refuse_unknown_keys(row, _ROW_KEYS, where)
     name = _text(row, "name", None, where)
     return LabelClass(
@@ -241,19 +241,21 @@ def _label_class(row: Any, where: str) -> LabelClass:
 def _text(row: dict[str, Any], key: str, default: str | None, where: str) -> str:
     value = row.get(key, default)
     if not isinstance(value, str) or not fold(value) or not value.isprintable():
-        raise MappingError(f"{where}, {key}: {value!r} is no name. Give a text; put words such as on or 1 in quotes.")
+        raise MappingError(
+            f"{where}, {key}: {value!r} is not a name. Give a text; put words such as on or 1 in quotes."
+        )
     return value
 
 
 def _whole_number(value: Any, low: int, high: int, where: str) -> int:
     if type(value) is not int or not low <= value <= high:
-        raise MappingError(f"{where}: {value!r} is no whole number from {low} to {high}. Give one.")
+        raise MappingError(f"{where}: {value!r} is not a whole number from {low} to {high}. Give one.")
     return value
 
 
 def _color(value: Any, where: str) -> tuple[int, int, int]:
     if not isinstance(value, list) or len(value) != 3:
-        raise MappingError(f"{where}: {value!r} is no color. Give [red, green, blue], each 0 to 255.")
+        raise MappingError(f"{where}: {value!r} is not a color. Give [red, green, blue], each 0 to 255.")
     red, green, blue = (_whole_number(part, 0, 255, where) for part in value)
     return red, green, blue
 

@@ -95,7 +95,7 @@ def first_unmapped(ids: NDArray[np.integer], lookup: NDArray[np.int16]) -> Unmap
 
 
 def unmapped_error(
-    ids: NDArray[np.integer], mapping: LabelMapping, where: str = "label", way_out: str = 'Pass unmapped="ignore".'
+    ids: NDArray[np.integer], mapping: LabelMapping, where: str = "label", how_to_fix: str = 'Pass unmapped="ignore".'
 ) -> LabelError:
     """Return the error for a label image that holds an id the mapping does not name.
 
@@ -107,15 +107,15 @@ def unmapped_error(
         The rule that does not name one of its ids.
     where : str
         The file, for the message.
-    way_out : str
+    how_to_fix : str
         What the user can do, in the words of the command at hand.
     """
     found = first_unmapped(ids, mapping.lookup())
     assert found is not None, "every id is named by the mapping"
-    return LabelError(unmapped_text(found, mapping, where, way_out))
+    return LabelError(unmapped_text(found, mapping, where, how_to_fix))
 
 
-def unmapped_text(found: UnmappedId, mapping: LabelMapping, where: str, way_out: str) -> str:
+def unmapped_text(found: UnmappedId, mapping: LabelMapping, where: str, how_to_fix: str) -> str:
     """Return the one line that says which id `mapping` does not name, where it stands, and what to do.
 
     Examples
@@ -127,7 +127,7 @@ def unmapped_text(found: UnmappedId, mapping: LabelMapping, where: str, way_out:
     pixels = "1 pixel" if found.num_pixels == 1 else f"{found.num_pixels} pixels, first"
     return (
         f"{where}: id {found.id} is not named by mapping '{mapping.name}' ({pixels} at row {found.row}, column "
-        f"{found.column}). The mapping names ids {_ranges(mapping)}. {way_out}"
+        f"{found.column}). The mapping names ids {_ranges(mapping)}. {how_to_fix}"
     )
 
 

@@ -84,7 +84,7 @@ def _groups(data: dict[str, Any], target: ClassTable, where: str) -> list[tuple[
     """Return (target class, source names, place) for each line of 'map', then for 'ignore'."""
     lines = data.get("map") or {}
     if not isinstance(lines, dict):
-        raise MappingError(f"{where}, map: is no list of 'target: [source, ...]' lines. See docs/mappings.md.")
+        raise MappingError(f"{where}, map: is not a list of 'target: [source, ...]' lines. See docs/mappings.md.")
     groups: list[tuple[LabelClass | None, list[str], str]] = []
     for key, names in lines.items():
         place = f"{where}, map, '{key}'"
@@ -109,7 +109,7 @@ def _names(value: Any, place: str) -> list[str]:
 
 def _name(value: Any, place: str) -> str:
     if not isinstance(value, str) or not value.isprintable():
-        raise MappingError(f"{place}: {value!r} is no name. Give a text; put words such as on or 1 in quotes.")
+        raise MappingError(f"{place}: {value!r} is not a name. Give a text; put words such as on or 1 in quotes.")
     return value
 
 

@@ -17,7 +17,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping.
 
     Only plain data is made (YAML's safe subset). A key given twice, an alias (``*name``), a file over 1 MiB and text
-    that is no UTF-8 are refused.
+    that is not UTF-8 are refused.
 
     Raises
     ------
@@ -32,10 +32,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         data: dict[str, Any] = _Loader("").construct_document(root)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise MappingError(f"{path}, line {line}: is no YAML ({error.problem}). Mend the line.") from None
+        raise MappingError(f"{path}, line {line}: is not valid YAML ({error.problem}). Fix the line.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise MappingError(f"{path}: is no plain YAML ({reason}). Mend the file.") from None
+        raise MappingError(f"{path}: is not plain YAML ({reason}). Fix the file.") from None
     return data
 
 
@@ -60,7 +60,7 @@ def _read_text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise MappingError(f"{path}: is no UTF-8 text. Save it as UTF-8.") from None
+        raise MappingError(f"{path}: is not UTF-8 text. Save it as UTF-8.") from None
 
 
 def _refuse_surprises(node: yaml.Node, path: Path, seen: set[int]) -> None:

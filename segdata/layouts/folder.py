@@ -33,7 +33,7 @@ def find(root: str | Path, *, suffix: str = ".png") -> list[LabeledImage]:
     Raises
     ------
     LayoutError
-        If `root` is no folder, or holds no such file.
+        If `root` is not a folder, or holds no such file.
     """
     root = Path(root)
     if not root.is_dir():

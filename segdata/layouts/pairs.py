@@ -18,7 +18,7 @@ def read_list(path: Path) -> list[str]:
     Raises
     ------
     LayoutError
-        If it cannot be read, is no text, or holds nothing.
+        If it cannot be read, is not text, or holds nothing.
     """
     try:
         with path.open("rb") as file:
@@ -29,7 +29,7 @@ def read_list(path: Path) -> list[str]:
             f"{path}: cannot be read ({error.strerror}). A list with one image a line is expected."
         ) from None
     except UnicodeDecodeError:
-        raise LayoutError(f"{path}: is no UTF-8 text. A list with one image a line is expected.") from None
+        raise LayoutError(f"{path}: is not UTF-8 text. A list with one image a line is expected.") from None
     lines = [line for line in lines if line and not line.startswith("#")]
     if not lines:
         raise LayoutError(f"{path}: names no image. A list with one image a line is expected.")

@@ -79,7 +79,7 @@ class VistasRoot:
         Raises
         ------
         LayoutError
-            If the folder is no Vistas download, lacks the labels asked for, its class list differs from the bundled
+            If the folder is not a Vistas download, lacks the labels asked for, its class list differs from the bundled
             one or is that of another version than the labels' palettes, or nothing tells the version.
         """
         root = Path(root)
@@ -109,7 +109,7 @@ class VistasRoot:
 
     def _items(self, split: str | None) -> list[LabeledImage]:
         if split is not None and split not in SPLITS:
-            raise LayoutError(f"{self.root}: '{split}' is no split of Vistas. Use {', '.join(SPLITS)}.")
+            raise LayoutError(f"{self.root}: '{split}' is not a split of Vistas. Use {', '.join(SPLITS)}.")
         names = SPLITS if split is None else (split,)
         return [item for name in names for item in self.splits.get(name, ())]
 
@@ -196,7 +196,7 @@ def _refuse_contradiction(config: Path, version: Version, by_palette: _Kind) -> 
 def _no_vistas(root: Path) -> str:
     """Return what is wrong with a folder without labels; the parent of a download is named as such."""
     if not root.is_dir():
-        return f"{root}: is no folder. Give the folder of a Vistas download, the one that holds 'training'."
+        return f"{root}: is not a folder. Give the folder of a Vistas download, the one that holds 'training'."
     inner = [entry for entry in _entries(root) if entry.is_dir() and any((entry / split).is_dir() for split in SPLITS)]
     hint = f" Did you mean '{inner[0]}'?" if inner else ""
     return (

@@ -46,7 +46,7 @@ def read_config(path: Path) -> ClassTable:
     for position, label in enumerate(labels):
         where = f"{path}, labels[{position}]"
         if not isinstance(label, dict):
-            raise LayoutError(f"{where}: is no class. Give the config.json that came with the data set.")
+            raise LayoutError(f"{where}: is not a class. Give the config.json that came with the data set.")
         trained = bool(label.get("evaluate", True))
         classes.append(_label_class(label, position, num_trained if trained else IGNORE_ID, where))
         num_trained += trained
@@ -76,17 +76,17 @@ def check_config(table: ClassTable, version: Version, where: Path) -> None:
     """
     bundled = class_table_of(version)
     same = _same_names(table, bundled)
-    way_out = "Mend the file, or trust it with --trust-config."
+    how_to_fix = "Fix the file, or trust it with --trust-config."
     if not all(same):
         first = same.index(False)
         raise LayoutError(
             f"{where}: class {first} is '{table.classes[first].name}', but '{bundled.classes[first].name}' in the "
-            f"bundled table '{bundled.name}'. {way_out}"
+            f"bundled table '{bundled.name}'. {how_to_fix}"
         )
     if len(table.classes) != len(bundled.classes):
         raise LayoutError(
             f"{where}: holds {len(table.classes)} classes, the bundled table '{bundled.name}' {len(bundled.classes)}. "
-            f"{way_out}"
+            f"{how_to_fix}"
         )
 
 
@@ -162,7 +162,7 @@ def _labels(path: Path) -> list[Any]:
         config = json.loads(data)
     except (ValueError, RecursionError) as error:
         reason = str(error) or type(error).__name__
-        raise LayoutError(f"{path}: is no JSON ({reason}). Unpack it again from the download.") from None
+        raise LayoutError(f"{path}: is not valid JSON ({reason}). Unpack it again from the download.") from None
     labels = config.get("labels") if isinstance(config, dict) else None
     if not isinstance(labels, list) or not 0 < len(labels) <= 256:
         raise LayoutError(f"{path}: holds no list 'labels' of 1 to 256 classes. Give the data set's own config.json.")
@@ -176,7 +176,7 @@ def _label_class(label: dict[str, Any], position: int, train_id: int, where: str
             f"{where}: has no text 'name' or 'readable'. Give the config.json that came with the data set."
         )
     if not (isinstance(color, list) and len(color) == 3 and all(type(c) is int and 0 <= c <= 255 for c in color)):
-        raise LayoutError(f"{where}, color: {color!r} is no [red, green, blue] from 0 to 255. Mend the entry.")
+        raise LayoutError(f"{where}, color: {color!r} is not [red, green, blue] from 0 to 255. Fix the entry.")
     return LabelClass(position, name, readable, train_id, (color[0], color[1], color[2]))
 
 

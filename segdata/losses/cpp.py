@@ -44,7 +44,7 @@ class CPPLoss(SegmentationLoss):
 
     Examples
     --------
-    A cell that is three quarters class 0, predicted as even odds: ``0.75 ln 1.5 + 0.25 ln 0.5``.
+    A cell that is three quarters class 0, predicted as probability 0.5: ``0.75 ln 1.5 + 0.25 ln 0.5``.
 
     >>> counts = torch.tensor([3, 1, 0]).view(1, 3, 1, 1)
     >>> CPPLoss()(torch.zeros(1, 2, 1, 1), counts)
@@ -165,7 +165,7 @@ def _cell(logits: Tensor, labels: Tensor) -> int:
     cell = height // logits.shape[2]
     if tuple(logits.shape[2:]) != (height / max(cell, 1), width / max(cell, 1)):
         raise SettingsError(
-            f"CPPLoss: scores of {logits.shape[2]} x {logits.shape[3]} are no whole fraction of labels of "
+            f"CPPLoss: scores of {logits.shape[2]} x {logits.shape[3]} are not a whole fraction of labels of "
             f"{height} x {width}. Pass cell=, the stride of the scores."
         )
     return cell

@@ -2,7 +2,7 @@
 
 `DistributedDataParallel` averages gradients over ranks. Ranks see different numbers of ignored pixels, so a mean per
 rank, averaged, weighs a pixel by the rank it happens to be on. Here every sum is divided by the mass of *all* ranks,
-and multiplied by the number of ranks to undo the averaging: gradients do not depend on how the crops are dealt out.
+and multiplied by the number of ranks to undo the averaging: gradients do not depend on how the crops are distributed.
 """
 
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""Checkpoints: everything a run needs to go on as if nothing had happened, whole on the disk or not there.
+"""Checkpoints: everything a run needs to continue as if nothing had happened, whole on the disk or not there.
 
 A file is read as data only (``weights_only=True``): nothing in it is run.
 """
@@ -95,7 +95,7 @@ class CheckpointFolder:
             try:
                 return path, read_checkpoint(path)
             except StoreError as error:
-                warn(f"{error} Going on from the one before it.")
+                warn(f"{error} Continuing from the one before it.")
         return None
 
 
@@ -161,7 +161,8 @@ def recipe_of(state: Mapping[str, Any], where: Path) -> Recipe:
     try:
         return Recipe.model_validate(yaml.safe_load(state["recipe"]))
     except (ValidationError, yaml.YAMLError, KeyError) as error:
-        reason = str(error).replace("\n", " ")
+        fault = error.errors()[0] if isinstance(error, ValidationError) else None
+        reason = f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" if fault else str(error).splitlines()[0]
         raise StoreError(
             f"{where}: its recipe is not known here ({reason}). Read it with the segdata that wrote it."
         ) from None
@@ -217,7 +218,7 @@ def find_checkpoint(path: Path) -> Path:
 
 
 def refuse_other_recipe(before: Recipe, now: Recipe, difference: str | None, out: Path) -> None:
-    """Raise where a run would go on by another recipe than it began with.
+    """Raise where a run would continue by another recipe than it began with.
 
     Raises
     ------

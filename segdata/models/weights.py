@@ -176,7 +176,7 @@ def _read(path: Path) -> Any:
         ) from error
     except Exception as error:  # a damaged file can make a reader raise nearly anything
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SegdataError(f"{path}: is no readable weight file ({reason}). Fetch it again.") from error
+        raise SegdataError(f"{path}: is not a readable weight file ({reason}). Fetch it again.") from error
 
 
 def _flat(content: Any, path: Path) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from segdata.codecs.mapped_npz import REDO, Array, check_npz, digest_arrays, enc
 from segdata.errors import StoreError
 from segdata.files import read_regular
 
-FORMAT = 2
+FORMAT = 3
 # Type and shape of each array. A letter is a length: N images, E entries, K one more than there are classes.
 _ARRAYS: dict[str, tuple[str, tuple[int | str, ...]]] = {
     "lookup": ("<i2", (256,)),
@@ -88,7 +88,7 @@ class IndexHead:
 
 @dataclass(frozen=True)
 class ClassIndex:
-    """Which classes stand where in the images of a data set.
+    """Where each class occurs in the images of a data set.
 
     Attributes
     ----------
@@ -330,7 +330,7 @@ def _is_there(path: Path) -> bool:
 def _load_again(path: Path, root: Path | None, digest: str) -> ClassIndex:
     index = ClassIndex.load(path, root=root, check=False)
     if index.digest != digest:
-        raise StoreError(f"{path}: was replaced by another index while it was in use. Begin the run anew.")
+        raise StoreError(f"{path}: was replaced by another index while it was in use. Start the run again.")
     return index
 
 
@@ -362,7 +362,7 @@ def _read_meta(arrays: Mapping[str, Array], path: Path) -> dict[str, Any]:
         meta: dict[str, Any] = json.loads(arrays["meta"].tobytes())
         version = meta["format"]
     except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise StoreError(f"{path}: is no class index. Expected a file that `segdata index` wrote.") from error
+        raise StoreError(f"{path}: is not a class index. Expected a file that `segdata index` wrote.") from error
     if version != FORMAT:
         raise StoreError(f"{path}: has format {version}, expected {FORMAT}. {REDO}")
     for name, kind in _META.items():

@@ -159,7 +159,7 @@ def scan_file(source: ItemBytes, item: IndexItem, settings: IndexSettings) -> In
     Raises
     ------
     LabelError, StoreError, SettingsError
-        If the file is damaged, holds ids that are no class, or its confidence image does not fit.
+        If the file is damaged, holds ids that are not classes, or its confidence image does not fit.
     """
     where, reach = str(item.path), 1
     if settings.kind == "targets":

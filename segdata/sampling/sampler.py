@@ -1,4 +1,4 @@
-"""The sampler: a window on the stream, dealt out to ranks. It keeps a position and nothing else."""
+"""The sampler: a window on the stream, distributed across ranks. It keeps a position and nothing else."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from segdata.sampling.uniforms import RANKS, named_key, rank_slots
 
 STATE_VERSION = 1
 _log = logging.getLogger(__name__)
-_DAMAGED = "Resume from another checkpoint, or begin anew."
+_DAMAGED = "Resume from another checkpoint, or start over."
 _CHUNK = 1024  # draws computed ahead, about a millisecond; costs nothing when thrown away
 
 
@@ -50,7 +50,7 @@ class MixedClassUniformSampler:
     -----
     Valid as ``sampler=`` of torch's DataLoader and of StatefulDataLoader, in Lightning (with
     ``use_distributed_sampler=False``), Accelerate and mmengine; see docs/pipelines.md. Iterating again without
-    `set_epoch` goes on with the next epoch; after a ``break`` out of one, `set_epoch` is needed. A run that may have
+    `set_epoch` continues with the next epoch; after a ``break`` out of one, `set_epoch` is needed. A run that may have
     been resumed goes over ``range(sampler.epoch, num_epochs)``.
     """
 
@@ -83,7 +83,7 @@ class MixedClassUniformSampler:
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next iteration yields; of a loaded state, the epoch to go on with."""
+        """The epoch that the next iteration yields; of a loaded state, the epoch to continue with."""
         return self._epoch
 
     @property
@@ -156,7 +156,7 @@ class MixedClassUniformSampler:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken, with any number of ranks and any batch size.
+        """Continue where a state was taken, with any number of ranks and any batch size.
 
         Raises
         ------
@@ -167,7 +167,7 @@ class MixedClassUniformSampler:
         if state.get("version") != STATE_VERSION:
             raise SettingsError(
                 f"sampler state: version {state.get('version')!r}, expected {STATE_VERSION}. "
-                "Resume with the segdata that wrote it, or begin anew."
+                "Resume with the segdata that wrote it, or start over."
             )
         _refuse_other_stream(state, {"epoch_size": self.epoch_size, **self.stream.identity()})
         position, origin, epoch = _read_place(state, self.epoch_size)
@@ -228,7 +228,7 @@ class MixedClassUniformBatchSampler:
         return self.sampler.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a state was taken; see `MixedClassUniformSampler.load_state_dict`."""
+        """Continue where a state was taken; see `MixedClassUniformSampler.load_state_dict`."""
         self.sampler.load_state_dict(state)
 
 
@@ -247,20 +247,20 @@ def _name_absent_classes(stream: Stream) -> None:
 
 def _refuse_other_stream(state: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise if a state is of another stream, naming the first thing that differs."""
-    way_out = "Resume with what the run began with, or begin anew."
+    how_to_fix = "Resume with what the run began with, or start over."
     for name in ("seed", "epoch_size"):
         if state.get(name) != now[name]:
-            raise SettingsError(f"sampler state: {name} was {state.get(name)}, is now {now[name]}. {way_out}")
+            raise SettingsError(f"sampler state: {name} was {state.get(name)}, is now {now[name]}. {how_to_fix}")
     before, after = state.get("sources"), now["sources"]
     if not isinstance(before, Sequence) or not all(isinstance(source, Mapping) for source in before):
         raise SettingsError(f"sampler state: {_shown(state, 'sources')}, expected a list of mappings. {_DAMAGED}")
     if len(before) != len(after):
-        raise SettingsError(f"sampler state: {len(before)} sources then, {len(after)} now. {way_out}")
+        raise SettingsError(f"sampler state: {len(before)} sources then, {len(after)} now. {how_to_fix}")
     for place, (old, new) in enumerate(zip(before, after, strict=True)):
         for name in new:
             if old.get(name) != new[name]:
                 raise SettingsError(
-                    f"sampler state: source {place}: {name} was {old.get(name)}, is now {new[name]}. {way_out}"
+                    f"sampler state: source {place}: {name} was {old.get(name)}, is now {new[name]}. {how_to_fix}"
                 )
 
 

@@ -124,7 +124,7 @@ def scan_bands(
 
 @dataclass
 class _UnknownId:
-    """An id that is no class: its number, where it first stands, and how many pixels have it."""
+    """An id that is not a class: its number, where it first stands, and how many pixels have it."""
 
     value: int
     row: int
@@ -195,8 +195,8 @@ class _Scan:
 
 def _unknown_id(found: _UnknownId, where: str) -> LabelError:
     return LabelError(
-        f"{where}: id {found.value} is no class of the table ({found.pixels} pixels, first at row {found.row}, column "
-        f"{found.column}). Pass the --classes and --encoding the labels follow."
+        f"{where}: id {found.value} is not a class of the table ({found.pixels} pixels, first at row {found.row}, "
+        f"column {found.column}). Pass the --classes and --encoding the labels follow."
     )
 
 

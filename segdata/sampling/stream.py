@@ -52,7 +52,7 @@ class Source:
     Attributes
     ----------
     index : ClassIndex
-        Which classes stand where in it.
+        Where each class occurs.
     share : float
         Part of all draws that come from it, above 0; the shares of all sources sum to 1.
     class_uniform : float
@@ -315,7 +315,7 @@ def _weights_of(source: Source, where: str) -> NDArray[np.float64]:
     weights = np.ones(len(names))
     for name, weight in source.class_weights.items():
         if name not in names:
-            raise SettingsError(f"{where}: class_weights names '{name}', which is no class of its index.")
+            raise SettingsError(f"{where}: class_weights names '{name}', which is not a class of its index.")
         if not 0 <= weight < float("inf"):
             raise SettingsError(f"{where}: the weight of '{name}' is {weight}. Expected a number from 0.")
         weights[names.index(name)] = weight

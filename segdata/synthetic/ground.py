@@ -130,7 +130,7 @@ def _across(canvas: Canvas, middle: float, near: float, far: float, color: Color
 
 
 def _draw_patches(canvas: Canvas, street: Street, asphalt: Color, rng: np.random.Generator) -> None:
-    """Draw mended patches, tire tracks and cracks in the image alone."""
+    """Draw fixed patches, tire tracks and cracks in the image alone."""
     for sign in (-1, 1):
         for lane in range(street.lanes):
             for wheel in (-0.75, 0.75):

@@ -78,7 +78,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, progress: bo
     out : str or Path
         Folder of the run: recipe, checkpoints, metrics.
     resume : bool
-        Go on from the newest checkpoint there that is whole, on any number of ranks; from the beginning if none is.
+        Continue from the newest checkpoint there that is whole, on any number of ranks; from the beginning if none is.
     progress : bool
         Show a bar on stderr.
 
@@ -316,7 +316,7 @@ def _below(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
 
 
 def _take_folder(out: Path, folder: CheckpointFolder, stack: ExitStack, *, goes_on: bool) -> None:
-    """Hold the folder of the run; refuse one that another run has written, unless it is to go on."""
+    """Hold the folder of the run; refuse one that another run has written, unless it is to continue."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -324,7 +324,7 @@ def _take_folder(out: Path, folder: CheckpointFolder, stack: ExitStack, *, goes_
     stack.enter_context(only_run_in(out))
     if folder.paths() and not goes_on:
         raise SettingsError(
-            f"{out}: holds a training run already. Pass --resume to go on with it, or choose another folder."
+            f"{out}: holds a training run already. Pass --resume to continue with it, or choose another folder."
         )
 
 

@@ -20,7 +20,7 @@ _SECONDS_TO_ASK = 3.0
 
 
 def train_in_processes(recipe: Recipe, out: Path, *, num_processes: int, resume: bool = False) -> TrainResult | int:
-    """Train by a recipe in several processes; one that dies is replaced, and all go on from the newest checkpoint.
+    """Train by a recipe in several processes; one that dies is replaced, and all continue from the newest checkpoint.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def train_in_processes(recipe: Recipe, out: Path, *, num_processes: int, resume:
         rank, failure = error.get_first_failure()
         raise SegdataError(
             f"{out}: rank {rank} ended with exit code {failure.exitcode}, after {recipe.run.max_restarts} restarts. "
-            "Its own words are above. Fix the cause, then go on with --resume."
+            "Its own words are above. Fix the cause, then continue with --resume."
         ) from error
     for result in results.values():
         if isinstance(result, str):
@@ -58,7 +58,7 @@ def train_in_processes(recipe: Recipe, out: Path, *, num_processes: int, resume:
 
 
 def _train(recipe: Recipe, out: Path, resume: bool) -> TrainResult | str:
-    """Train as one rank; a fault that would come again is told, not raised: the launcher would start anew."""
+    """Train as one rank; a fault that would come again is told, not raised: the launcher would start over."""
     try:
         result = train(recipe, out, resume=resume)
     except RankTimeoutError as error:  # the others are to be ended and all started again

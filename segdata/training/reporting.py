@@ -122,7 +122,7 @@ class MetricsLogger:
     out : Path
         Folder of the run.
     step : int
-        Where the run goes on; lines of later steps, which it takes again, are removed.
+        Where the run continues; lines of later steps, which it takes again, are removed.
     num_steps : int
         Of the whole run.
     tensorboard : bool

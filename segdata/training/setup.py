@@ -68,7 +68,7 @@ class Run:
     world : DistributedContext
         All ranks must build it together.
     state : mapping, optional
-        What a checkpoint holds, to go on from there.
+        What a checkpoint holds, to continue from there.
     progress : bool
         Show on stderr what takes long.
 
@@ -121,7 +121,7 @@ class Run:
         self._taken += 1
 
     def state(self) -> dict[str, Any]:
-        """Return everything that is needed to go on: rank 0 has it all."""
+        """Return everything that is needed to continue: rank 0 has it all."""
         return {
             "recipe": dump_recipe(self.recipe),
             "progress": asdict(self.progress),

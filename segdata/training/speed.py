@@ -44,7 +44,7 @@ class Probe(NamedTuple):
         Floating-point operations of convolutions and matrix products, forward and backward, a multiply-add counted as
         two. What recomputation of activations adds is not counted.
     cells : tuple of int
-        Sides of the cells that its maps are trained on, where their loss takes pooled targets.
+        Pooling strides that its maps are trained on, where their loss takes pooled targets.
     """
 
     flops_per_image: float
@@ -102,7 +102,7 @@ class Stopwatch:
             yield item
 
     def read(self) -> tuple[float, float, int]:
-        """Return seconds, the share of them that was waiting, and the items there were; start anew."""
+        """Return seconds, the share of them that was waiting, and the items there were; start over."""
         seconds = max(time.perf_counter() - self._start, 1e-9)
         reading = (seconds, self._waited / seconds, self._steps)
         self._start, self._waited, self._steps = time.perf_counter(), 0.0, 0

@@ -47,7 +47,7 @@ def test_the_digest_tells_types_names_and_shapes_apart():
 def test_a_truncated_file_is_refused(file, length):
     file.write_bytes(file.read_bytes()[:length])
     with pytest.raises(
-        StoreError, match=r"some\.npz: is no whole index file .* Run `segdata index --overwrite` to redo"
+        StoreError, match=r"some\.npz: is not a whole index file .* Run `segdata index --overwrite` to redo"
     ):
         map_npz(file)
 
@@ -56,7 +56,7 @@ def test_a_truncated_file_is_refused(file, length):
 def test_another_kind_of_file_is_no_index(file, data):
     file.write_bytes(data)
     with pytest.raises(
-        StoreError, match=r"some\.npz: is no class index\. Expected a file that `segdata index` wrote\.$"
+        StoreError, match=r"some\.npz: is not a class index\. Expected a file that `segdata index` wrote\.$"
     ):
         map_npz(file)
 
@@ -97,14 +97,14 @@ def test_a_flipped_bit_of_a_checked_array_is_found_at_once(file):
 @pytest.mark.parametrize("what", [b"'fortran_order': False", b"'shape': (3, 4)"])
 def test_a_header_that_python_cannot_parse_is_refused(file, what):
     file.write_bytes(file.read_bytes().replace(what, what.replace(b"'", b'"', 1)))
-    with pytest.raises(StoreError, match=r"'a\.npy' is no array of numbers"):
+    with pytest.raises(StoreError, match=r"'a\.npy' is not an array of numbers"):
         map_npz(file)
 
 
 def test_pickled_objects_are_refused(tmp_path):
     path = tmp_path / "evil.npz"
     np.savez(path, a=np.array([{}], dtype=object))
-    with pytest.raises(StoreError, match=r"'a\.npy' is no array of numbers"):
+    with pytest.raises(StoreError, match=r"'a\.npy' is not an array of numbers"):
         map_npz(path)
 
 

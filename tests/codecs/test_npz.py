@@ -100,7 +100,7 @@ def test_a_ratio_that_deflate_cannot_reach_is_refused():
     "array", [np.zeros((3, 4), np.int8), np.zeros((4, 3), np.uint8), np.zeros((1, 3, 4), np.uint8)]
 )
 def test_another_dtype_or_shape_is_refused(array):
-    with pytest.raises(StoreError, match=r"'a' is no array of uint8 with shape \(3, 4\)"):
+    with pytest.raises(StoreError, match=r"'a' is not an array of uint8 with shape \(3, 4\)"):
         read(encode_npz({"a": array}))
 
 
@@ -110,12 +110,12 @@ def test_another_length_is_refused():
 
 
 def test_pickles_are_neither_written_nor_read():
-    with pytest.raises(AssertionError, match="object is no plain number"):
+    with pytest.raises(AssertionError, match="object is not a plain number"):
         encode_npz({"a": np.array([{}], object)})
     stream = io.BytesIO()
     np.lib.format.write_array(stream, np.array([{}], object), allow_pickle=True)
     pickled = stream.getvalue()
-    with pytest.raises(StoreError, match=r"'a' is no array of uint8 with shape \(\d+,\)"):
+    with pytest.raises(StoreError, match=r"'a' is not an array of uint8 with shape \(\d+,\)"):
         read_array(Member(0, crc32(pickled), len(pickled), pickled), "a", np.dtype(np.uint8), None, "x.npz")
 
 

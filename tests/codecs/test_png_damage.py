@@ -44,12 +44,12 @@ def test_every_flipped_bit_is_refused(position):
 
 
 def test_empty_file():
-    with pytest.raises(LabelError, match=r"is no PNG file .it is empty"):
+    with pytest.raises(LabelError, match=r"is not a PNG file .it is empty"):
         decode_label(b"", "x.png")
 
 
 def test_jpeg_under_the_name_of_a_png():
-    with pytest.raises(LabelError, match=r"is no PNG file .it begins with ff d8"):
+    with pytest.raises(LabelError, match=r"is not a PNG file .it begins with ff d8"):
         decode_label(b"\xff\xd8\xff\xe0", "x.png")
 
 

@@ -83,7 +83,7 @@ def test_the_first_difference_is_told() -> None:
 def test_the_batch_is_dealt_out_to_any_number_of_ranks() -> None:
     schedule = load_recipe("cityscapes-pspnet-cpp").schedule
     assert [schedule.per_rank(ranks) for ranks in (1, 4, 8)] == [(2, 8), (2, 2), (2, 1)]
-    with pytest.raises(SettingsError, match=r"schedule\.batch_size: 16 images cannot be dealt out to 3 ranks"):
+    with pytest.raises(SettingsError, match=r"schedule\.batch_size: 16 images cannot be distributed across 3 ranks"):
         schedule.per_rank(3)
 
 

@@ -70,7 +70,7 @@ def test_any_flipped_bit_is_found():
 
 
 HOSTILE = {
-    "an id that is no class": {"map_2": np.full((5, 11), 19, np.uint8)},
+    "an id that is not a class": {"map_2": np.full((5, 11), 19, np.uint8)},
     "mixed cells without parts": {"map_2": np.full((5, 11), 254, np.uint8)},
     "too few cells": {"map_2": np.zeros((5, 10), np.uint8)},
     "cells of another dtype": {"map_2": np.zeros((5, 11), np.int8)},

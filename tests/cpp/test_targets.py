@@ -56,7 +56,7 @@ def test_a_flip_is_exact_at_derived_scales_that_do_not_divide_the_width():
 
 
 def test_a_flip_between_cells_is_refused():
-    with pytest.raises(SettingsError, match=r"59 columns are no multiple of 2 pixels.*Crop to 58 columns first"):
+    with pytest.raises(SettingsError, match=r"59 columns are not multiples of 2 pixels.*Crop to 58 columns first"):
         pool_targets(made_label(3)[:, :59], [2, 4]).flip()
 
 

@@ -29,7 +29,7 @@ READ_AND_WRITE_EVERYTHING = 0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of
 
 
 def give_up_root() -> None:
-    """Make the rights of files count, also for root: capset(2) without the two capabilities."""
+    """Make the permissions of files count, also for root: capset(2) without the two capabilities."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = struct.pack("=Ii", 0x20080522, 0)
     sets = ctypes.create_string_buffer(24)

@@ -1,4 +1,4 @@
-"""One bad label among good ones: one line with the file and the way out, and all the others are done."""
+"""One bad label among good ones: one line with the file and how to fix it, and all the others are done."""
 
 import io
 import os
@@ -42,8 +42,8 @@ def unknown_id() -> bytes:
 BAD_LABELS: dict[str, tuple[Callable[[], bytes], str]] = {
     "truncated": (lambda: WHOLE[: len(WHOLE) // 2], "it is truncated. Copy it again"),
     "one bit flipped": (flipped, "is damaged (checksum"),
-    "empty": (lambda: b"", "is no PNG file (it is empty)"),
-    "text": (lambda: b"not found\n", "is no PNG file (it begins with"),
+    "empty": (lambda: b"", "is not a PNG file (it is empty)"),
+    "text": (lambda: b"not found\n", "is not a PNG file (it begins with"),
     "bomb": (bomb, "100000 x 100000 pixels"),
     "RGB": (lambda: png(Image.new("RGB", (8, 8))), "is a 8-bit RGB image. Expected one id per pixel"),
     "16 bit": (lambda: png(Image.new("I;16", (8, 8))), "is a 16-bit gray image. Expected one id per pixel"),

@@ -1,4 +1,4 @@
-"""A destination that cannot be written, or is no place for outputs: one line each, nothing half done."""
+"""A destination that cannot be written, or is not a place for outputs: one line each, nothing half done."""
 
 import os
 import subprocess
@@ -69,7 +69,7 @@ def test_a_report_that_cannot_be_written_hides_no_fault_of_a_label(
     finished = segdata.run(command.args(source, destination), max_file=4096)
     assert finished.code == 1
     assert len(finished.errors) == 2
-    assert is_one_line(finished.errors[0], str(command.label(source, "bad")), "is no PNG file")
+    assert is_one_line(finished.errors[0], str(command.label(source, "bad")), "is not a PNG file")
     assert is_one_line(finished.errors[1], f"{command.name}.json: cannot be written: File too large. The limit")
     assert segdata.run(command.args(source, destination)).out.endswith("61 files: 60 already there, 1 with an error\n")
 
@@ -80,7 +80,7 @@ def test_a_read_only_destination(segdata: Segdata, command: BatchCommand, source
     finished = segdata.run(command.args(source, destination), no_root=True)
     assert finished.code == 1
     assert len(finished.errors) == 1
-    assert is_one_line(finished.errors[0], str(destination), "Permission denied. Check the rights")
+    assert is_one_line(finished.errors[0], str(destination), "Permission denied. Check the permissions")
     assert tree(destination) == {}
 
 

@@ -41,7 +41,7 @@ def test_a_read_only_destination(segdata: Segdata, source: Path, destination: Pa
     finished = segdata.run(INDEX.args(source, destination), no_root=True)
     assert finished.code == 1
     assert len(finished.errors) == 1
-    assert "Permission denied. Check the rights" in finished.errors[0]
+    assert "Permission denied. Check the permissions" in finished.errors[0]
 
 
 def test_a_label_that_has_changed_is_named_and_done_with_overwrite(

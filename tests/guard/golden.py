@@ -14,7 +14,30 @@ from PIL import Image
 def check(file: Path, key: str, value: Any) -> None:
     """Compare a value that JSON can hold with the golden one of this key."""
     value = json.loads(json.dumps(value))
-    assert value == golden_value(file, key, value)
+    golden = golden_value(file, key, value)
+    if value != golden:  # said here: pytest explains the assertions of test files alone
+        raise AssertionError(f"{file.name}, {key!r}: - golden, + found\n{difference(golden, value)}")
+
+
+def difference(golden: Any, found: Any) -> str:
+    """Return the lines that two JSON values differ in, each with its path of keys."""
+    old, new = lines_of(golden), lines_of(found)
+    lines = [
+        f"{sign} {path}: {side[path]}"
+        for path in sorted(old.keys() | new.keys())
+        if old.get(path) != new.get(path)
+        for sign, side in (("-", old), ("+", new))
+        if path in side
+    ]
+    return "\n".join([*lines[:80], *([f"... and {len(lines) - 80} more lines"] if len(lines) > 80 else [])])
+
+
+def lines_of(value: Any, path: str = "") -> dict[str, str]:
+    """Return each leaf of a JSON value by its path of keys; an empty dictionary or list is a leaf."""
+    if value and isinstance(value, (dict, list)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return {place: leaf for key, one in items for place, leaf in lines_of(one, f"{path} > {key}").items()}
+    return {path.removeprefix(" > "): json.dumps(value)}
 
 
 def golden_value(file: Path, key: str, found: Any) -> Any:
@@ -23,6 +46,7 @@ def golden_value(file: Path, key: str, found: Any) -> Any:
     if os.environ.get("SEGDATA_WRITE_GOLDEN"):
         golden[key] = found
         file.write_text(json.dumps(golden, indent=1, sort_keys=True) + "\n")
+    assert key in golden, f"{file.name} holds no {key!r}: SEGDATA_WRITE_GOLDEN=1 writes it"
     return golden[key]
 
 
@@ -35,7 +59,7 @@ def describe_tree(folder: Path, hide: dict[str, str]) -> dict[str, Any]:
     return {
         path.relative_to(folder).as_posix(): describe_file(path, folder, hide)
         for path in sorted(folder.rglob("*"))
-        if not path.is_dir()
+        if path.is_symlink() or not path.is_dir()
     }
 
 

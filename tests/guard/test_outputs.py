@@ -1,7 +1,7 @@
 """What the batch commands write and print, pinned: on synthetic scenes, and on the real sample where it is at hand.
 
 The golden file holds what a reader of the files sees: pixels, texts, arrays and reports. SEGDATA_WRITE_GOLDEN=1 writes
-it anew; every change in it is a change to users and is named in CHANGELOG.md.
+it again; every change in it is a change to users and is named in CHANGELOG.md.
 """
 
 import json
@@ -127,7 +127,7 @@ def test_keys_of_json(scenes, tmp_path, name):
 @pytest.mark.parametrize("fail_fast", [False, True])
 @pytest.mark.parametrize("name", JSON_COMMANDS)
 def test_exit_code_and_state_after_a_fault(tmp_path, name, fail_fast):
-    write_vistas(tmp_path / "v1.2", 2, (32, 64), validation=1)
+    write_vistas(tmp_path / "v1.2", 3, (32, 64), validation=1)  # two labels to train on: --fail-fast leaves one untried
     write_cityscapes(tmp_path / "city", (32, 64), train=2, val=0)
     for pattern in ("v1.2/training/labels/*.png", "city/gtFine/train/*/*TrainIds.png"):
         sorted(tmp_path.glob(pattern))[0].write_bytes(b"damaged")

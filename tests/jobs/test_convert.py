@@ -199,9 +199,9 @@ def test_a_bad_label_stops_no_other(vistas, tmp_path):
     (vistas / "training/labels/folder.png").mkdir()
     outcomes, report = convert(vistas, tmp_path / "out")
     assert statuses(outcomes) == ["error", "error", "done"]
-    assert "-a b.png: is no PNG file (it is empty)" in outcomes[0].message
-    way_out = "A folder stands where a file belongs. Move it away."
-    assert f"folder.png: cannot be read (Is a directory). {way_out}" in outcomes[1].message
+    assert "-a b.png: is not a PNG file (it is empty)" in outcomes[0].message
+    how_to_fix = "Expected a file, found a directory. Move it away."
+    assert f"folder.png: cannot be read (Is a directory). {how_to_fix}" in outcomes[1].message
     assert report["state"] == "faulty"
     assert report["files"]["training/-a b"]["status"] == "error"
 

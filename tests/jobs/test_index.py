@@ -157,7 +157,7 @@ def test_a_stale_index_is_refused(labels):
 
 def test_something_else_in_the_place_of_the_index_is_refused(labels):
     (labels.parent / "city.npz").write_bytes(b"my thesis")
-    with pytest.raises(StoreError, match=r"city\.npz: is no class index"):
+    with pytest.raises(StoreError, match=r"city\.npz: is not a class index"):
         run_index(plan(labels), HERE)
 
 
@@ -165,7 +165,7 @@ def test_the_way_out_of_a_truncated_index_is_true(labels):
     _, index = run_index(plan(labels), HERE)
     whole = index.path.read_bytes()
     index.path.write_bytes(whole[:300])
-    with pytest.raises(StoreError, match=r"is no whole index file .* Run `segdata index --overwrite` to redo it"):
+    with pytest.raises(StoreError, match=r"is not a whole index file .* Run `segdata index --overwrite` to redo it"):
         run_index(plan(labels), HERE)
     run_index(plan(labels), BatchSettings(overwrite=True))
     assert index.path.read_bytes() == whole

@@ -184,7 +184,7 @@ def test_an_id_of_no_class_is_named_as_the_file_has_it():
     ids[2, 1] = 40
     settings = PrecomputeSettings(scales=(2,), classes=CITYSCAPES, encoding="labelIds")
     with pytest.raises(
-        LabelError, match=r"x\.png: id 40 is no label id of 'cityscapes' \(1 pixels, first at row 2, column 1\)"
+        LabelError, match=r"x\.png: id 40 is not a label id of 'cityscapes' \(1 pixels, first at row 2, column 1\)"
     ):
         pool_file(encode_label(ids), "x.png", settings)
 

@@ -222,7 +222,7 @@ def test_a_label_that_could_not_be_done_is_named_as_the_report_does(made: Made) 
     made.run()
     found = verify(made.out)
     assert [kind for kind, _ in told(found)] == ["not done"]
-    assert f"was not done: {made.label('d')}: is no PNG file" in found.faults[0].message
+    assert f"was not done: {made.label('d')}: is not a PNG file" in found.faults[0].message
 
 
 def test_a_run_that_has_not_ended_is_named(made: Made) -> None:

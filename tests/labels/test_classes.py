@@ -113,14 +113,14 @@ def test_table_survives_pickling() -> None:
         ('"a\\nb": 1', r"my.yaml: key 'a\\nb' is not known"),
         ("klasses: []", "my.yaml: key 'klasses' is not known. Did you mean 'classes'"),
         ("classes: []", "my.yaml: has no list 'classes'"),
-        ("classes: [road]", "my.yaml, row 1: is no class"),
+        ("classes: [road]", "my.yaml, row 1: is not a class"),
         ("classes:\n  " + ROAD.replace("color", "colour"), "my.yaml, row 1: key 'colour' .* Did you mean 'color'"),
-        ("classes:\n  " + ROAD.replace("7", "256"), "my.yaml, row 1, id: 256 is no whole number from -128 to 255"),
-        ("classes:\n  " + ROAD.replace("7", "yes"), "row 1, id: True is no whole number"),
-        ("classes:\n  " + ROAD.replace("name: road", "name: on"), "row 1, name: True is no name"),
-        ("classes:\n  " + ROAD.replace("name: road", 'name: "a\\nb"'), r"row 1, name: 'a\\nb' is no name"),
-        ("classes:\n  " + ROAD.replace(", 128]", "]"), "row 1, color: .* is no color"),
-        ("classes:\n  " + ROAD.replace("[128", "[300"), "row 1, color: 300 is no whole number from 0 to 255"),
+        ("classes:\n  " + ROAD.replace("7", "256"), "my.yaml, row 1, id: 256 is not a whole number from -128 to 255"),
+        ("classes:\n  " + ROAD.replace("7", "yes"), "row 1, id: True is not a whole number"),
+        ("classes:\n  " + ROAD.replace("name: road", "name: on"), "row 1, name: True is not a name"),
+        ("classes:\n  " + ROAD.replace("name: road", 'name: "a\\nb"'), r"row 1, name: 'a\\nb' is not a name"),
+        ("classes:\n  " + ROAD.replace(", 128]", "]"), "row 1, color: .* is not a color"),
+        ("classes:\n  " + ROAD.replace("[128", "[300"), "row 1, color: 300 is not a whole number from 0 to 255"),
         (f"classes:\n  {ROAD}\n  {ROAD}", "my.yaml: 'my': id 7 is given to 'road' and to 'road'"),
         (
             "classes:\n  " + ROAD.replace("train: 0", "train: 1"),
@@ -129,9 +129,9 @@ def test_table_survives_pickling() -> None:
         (f"void: road\nclasses:\n  {ROAD}", "my.yaml: void 'road' is a training class"),
         (f"classes:\n  {ROAD}\nclasses: []", "line 3: key 'classes' is given twice, first in line 1"),
         (f"classes:\n  - &a {ROAD[2:]}\n  - *a", "line 2: is used again by an alias"),
-        ("classes: [", r"my.yaml, line \d: is no YAML"),
-        ("classes: !!python/object:os.system {}", "is no YAML .could not determine a constructor"),
-        ("classes: 2001-99-99", "my.yaml: is no plain YAML"),
+        ("classes: [", r"my.yaml, line \d: is not valid YAML"),
+        ("classes: !!python/object:os.system {}", "is not valid YAML .could not determine a constructor"),
+        ("classes: 2001-99-99", "my.yaml: is not plain YAML"),
         ("classes: " + "[" * 5000, "my.yaml.*: is no"),
         ("#" * (1 << 20) + "\n", "my.yaml: is larger than 1048576 bytes"),
     ],
@@ -144,7 +144,7 @@ def test_faulty_file_is_named_with_the_place(tmp_path: Path, text: str, message:
 
 def test_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(MappingError, match=r"my\.yaml: is no UTF-8 text"):
+    with pytest.raises(MappingError, match=r"my\.yaml: is not UTF-8 text"):
         ClassTable.load(tmp_path / "my.yaml")
 
 

@@ -181,13 +181,13 @@ def test_source_table_of_the_data_set_replaces_the_bundled(folder: Path) -> None
         ),
         (HEAD + "rule: {}", "rule.yaml: key 'rule' is not known"),
         (HEAD + "ignored: []", "rule.yaml: key 'ignored' is not known. Did you mean 'ignore'"),
-        (HEAD + "map: [road]", "rule.yaml, map: is no list of 'target: "),
+        (HEAD + "map: [road]", "rule.yaml, map: is not a list of 'target: "),
         (
             HEAD + "map: {rode: []}",
             "rule.yaml, map, 'rode': target 'rode' is not a class of 'abc'. Did you mean 'road'",
         ),
         (HEAD + "map: {road: [sidewlk]}", "map, 'road': 'sidewlk' is not a class of 'abc'. Did you mean 'side walk'"),
-        (HEAD + "map: {road: [no]}", "map, 'road': False is no name"),
+        (HEAD + "map: {road: [no]}", "map, 'road': False is not a name"),
         (HEAD + "map: {road: [road], Road: []}\nmap: {}", "line 4: key 'map' is given twice, first in line 3"),
         (HEAD + "map: {road: [road], road: []}", "line 3: key 'road' is given twice, first in line 3"),
         (HEAD + "ignore: [roed]", "rule.yaml, ignore: 'roed' is not a class of 'abc'. Did you mean 'road'"),
@@ -203,7 +203,7 @@ def test_source_table_of_the_data_set_replaces_the_bundled(folder: Path) -> None
         (HEAD + "rest: drop", "rule.yaml, rest: 'drop' is not known. Write 'rest: ignore'"),
         ("extends: rule.yaml", "rule.yaml: extends itself"),
         ("extends: camvid-to-cityscapes\nsource: camvid", "'source' comes from the mapping it extends"),
-        ("extends: [a]", r"rule.yaml, extends: \['a'\] is no name"),
+        ("extends: [a]", r"rule.yaml, extends: \['a'\] is not a name"),
     ],
 )
 def test_faulty_rule_is_named_with_the_place(folder: Path, text: str, message: str) -> None:

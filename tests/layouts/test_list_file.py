@@ -34,7 +34,7 @@ def test_a_label_named_twice_is_refused(tmp_path: Path) -> None:
         list_file.find(tmp_path)
 
 
-@pytest.mark.parametrize(("content", "fault"), [(b"", "names no image"), (b"\xff\xfe\x00", "is no UTF-8 text")])
+@pytest.mark.parametrize(("content", "fault"), [(b"", "names no image"), (b"\xff\xfe\x00", "is not UTF-8 text")])
 def test_a_list_without_names_is_refused(tmp_path: Path, content: bytes, fault: str) -> None:
     (tmp_path / "train.txt").write_bytes(content)
     with pytest.raises(LayoutError, match=fault):

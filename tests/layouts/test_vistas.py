@@ -229,7 +229,7 @@ def test_labels_that_are_not_there(nested: Path) -> None:
 
 
 def test_no_vistas_at_all(tmp_path: Path) -> None:
-    with pytest.raises(LayoutError, match=r"none: is no folder"):
+    with pytest.raises(LayoutError, match=r"none: is not a folder"):
         VistasRoot.open(tmp_path / "none")
     with pytest.raises(LayoutError, match=r"holds no Vistas labels.*Give the folder of the download\.$"):
         VistasRoot.open(tmp_path)
@@ -244,7 +244,7 @@ def test_the_folder_above_is_helped(tmp_path: Path) -> None:
 def test_words_that_are_not_known(flat: Path) -> None:
     with pytest.raises(LayoutError, match=r"labels: 'v3' is not known\. Use auto, v1\.2 or v2\.0"):
         VistasRoot.open(flat, "v3")  # type: ignore[arg-type]
-    with pytest.raises(LayoutError, match="'train' is no split of Vistas"):
+    with pytest.raises(LayoutError, match="'train' is not a split of Vistas"):
         VistasRoot.open(flat).samples("train")
 
 
@@ -254,7 +254,7 @@ def test_renamed_class_is_shown(flat: Path) -> None:
     write_config(flat / "config.json", config)
     message = (
         r"config\.json: class 12 is 'construction--flat--tram', but 'construction--flat--rail-track' in the "
-        r"bundled table 'vistas-v1\.2'\. Mend the file, or trust it with --trust-config\.$"
+        r"bundled table 'vistas-v1\.2'\. Fix the file, or trust it with --trust-config\.$"
     )
     with pytest.raises(LayoutError, match=message):
         VistasRoot.open(flat)
@@ -287,13 +287,13 @@ def test_training_ids_count_the_evaluated_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"config.json: is no JSON"),
-        ("[" * 200_000, r"config.json: is no JSON"),
-        ("\x00\xff", r"config.json: is no JSON"),
+        ("{", r"config.json: is not valid JSON"),
+        ("[" * 200_000, r"config.json: is not valid JSON"),
+        ("\x00\xff", r"config.json: is not valid JSON"),
         ("[]", r"config.json: holds no list 'labels' of 1 to 256 classes"),
         ('{"labels": {}}', r"config.json: holds no list 'labels'"),
         ('{"labels": [' + ", ".join(["1"] * 257) + "]}", r"config.json: holds no list 'labels'"),
-        ('{"labels": [7]}', r"config.json, labels\[0\]: is no class"),
+        ('{"labels": [7]}', r"config.json, labels\[0\]: is not a class"),
         ('{"labels": [{"name": 7}]}', r"config.json, labels\[0\]: has no text 'name'"),
         ('{"labels": [{"name": "a\\nb"}]}', r"config.json, labels\[0\]: has no text 'name'"),
         ('{"labels": [{"name": "a", "color": [1, 2, 256]}]}', r"labels\[0\], color: \[1, 2, 256\] is no \[red"),

@@ -80,7 +80,7 @@ def test_a_mat_file_of_something_else_is_named(tmp_path: Path) -> None:
     write_sbd(tmp_path / "VOCaug" / "dataset", "2008_000008\n", "2007_000033\n", ["2008_000008"])
     (tmp_path / "VOCaug" / "dataset" / "cls" / "2008_000008.mat").write_bytes(b"MATLAB no more")
     item = voc2012.find(root, splits=["trainaug"])[-1]
-    with pytest.raises(LabelError, match=r"2008_000008\.mat: is no label of SBD"):
+    with pytest.raises(LabelError, match=r"2008_000008\.mat: is not a label of SBD"):
         read_sample(item, ClassTable.load("voc2012"), "labelIds")
 
 

@@ -186,5 +186,5 @@ def test_counts_of_another_stride_are_refused(logits, labels):
 
 
 def test_labels_that_are_no_multiple_need_the_cell(labels):
-    with pytest.raises(SettingsError, match=r"3 x 3 are no whole fraction of labels of 8 x 12\. Pass cell="):
+    with pytest.raises(SettingsError, match=r"3 x 3 are not a whole fraction of labels of 8 x 12\. Pass cell="):
         CPPLoss()(torch.zeros(2, 3, 3, 3), labels)

@@ -1,4 +1,4 @@
-"""Two processes under DDP train as one, however the crops are dealt out to them."""
+"""Two processes under DDP train as one, however the crops are distributed across them."""
 
 import numpy as np
 import pytest

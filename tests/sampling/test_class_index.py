@@ -214,7 +214,7 @@ def test_an_index_without_a_file_is_sent_whole():
 def test_another_npz_is_refused(tmp_path):
     path = tmp_path / "other.npz"
     np.savez(path, a=np.arange(3))
-    with pytest.raises(StoreError, match=r"other\.npz: is no class index"):
+    with pytest.raises(StoreError, match=r"other\.npz: is not a class index"):
         ClassIndex.load(path)
 
 
@@ -275,5 +275,5 @@ def test_any_flipped_byte_is_one_line_or_harms_nothing(written, rng):
 
 def test_a_file_cut_short_is_refused(written):
     written.write_bytes(written.read_bytes()[:-100])
-    with pytest.raises(StoreError, match="is no whole index file"):
+    with pytest.raises(StoreError, match="is not a whole index file"):
         ClassIndex.load(Path(written))

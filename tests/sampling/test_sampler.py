@@ -281,7 +281,7 @@ def test_a_state_of_another_version_is_refused():
 )
 def test_a_damaged_state_is_refused(damage, message):
     one = sampler()
-    with pytest.raises(SettingsError, match=f"^sampler state: {message}.* Resume from another .* anew.$"):
+    with pytest.raises(SettingsError, match=f"^sampler state: {message}.* Resume from another .* again.$"):
         one.load_state_dict(one.state_dict() | damage)
     assert (one.epoch, one.position) == (0, 0)
 
@@ -290,7 +290,7 @@ def test_a_damaged_state_is_refused(damage, message):
 def test_a_state_that_lacks_a_key_is_refused(name):
     state = sampler().state_dict()
     del state[name]
-    with pytest.raises(SettingsError, match=f"^sampler state: {name} is missing, expected a .* or begin anew.$"):
+    with pytest.raises(SettingsError, match=f"^sampler state: {name} is missing, expected a .* or start over.$"):
         sampler().load_state_dict(state)
 
 

@@ -60,7 +60,7 @@ def test_an_unknown_id_is_counted_over_all_bands():
     ids = np.zeros((64, 8), np.uint8)
     ids[20, 3] = ids[50, 1] = ids[60] = 9
     ids[63, 2] = 8
-    with pytest.raises(LabelError, match=r"id 9 is no class of the table \(10 pixels, first at row 20, column 3\)"):
+    with pytest.raises(LabelError, match=r"id 9 is not a class of the table \(10 pixels, first at row 20, column 3\)"):
         scan_bands(np.split(ids, 8), ids.shape, IDENTITY, 2, tile=16)
 
 
@@ -107,7 +107,7 @@ def test_ids_become_classes_by_the_lookup():
 def test_an_id_that_is_no_class_is_named_with_count_and_place():
     ids = np.array([[0, 0], [0, 9]], np.uint8)
     with pytest.raises(
-        LabelError, match=r"a\.png: id 9 is no class of the table \(1 pixels, first at row 1, column 1\)"
+        LabelError, match=r"a\.png: id 9 is not a class of the table \(1 pixels, first at row 1, column 1\)"
     ):
         scan_label(ids, IDENTITY, 2, where="a.png")
 

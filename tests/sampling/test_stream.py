@@ -131,7 +131,7 @@ EMPTY = merge_images(IndexHead(("a",), "table"), [])
         ([Source(LACKING, class_uniform=1.5)], r"class_uniform 1\.5 is not a fraction"),
         ([Source(EMPTY, name="coarse")], "source 'coarse': its index holds no image"),
         ([Source(made_index([[[]]]), class_uniform=1.0)], "no class to draw uniformly"),
-        ([Source(LACKING, class_weights={"class 9": 1})], "names 'class 9', which is no class"),
+        ([Source(LACKING, class_weights={"class 9": 1})], "names 'class 9', which is not a class"),
         ([Source(LACKING, class_weights={"class 0": -1})], "the weight of 'class 0' is -1"),
         ([Source(LACKING, center="middle")], "center 'middle' is unknown"),
     ],
@@ -186,12 +186,12 @@ def test_shares_that_are_used_as_others_are_logged_in_one_line_per_source(caplog
     log_changed_shares(
         Stream([Source(even_index(3), 1e-5, name="tiny"), Source(even_index(3), 1 - 1e-5, 1.0, weights, name="rest")])
     )
-    way_out = "Shares that go together have a common denominator up to 10000. Give such fractions, or accept these."
+    how_to_fix = "Shares that go together have a common denominator up to 10000. Give such fractions, or accept these."
     assert caplog.messages == [
-        f"source 'tiny': share 0.00001 is used as 1/10000 (10 times). {way_out}",
+        f"source 'tiny': share 0.00001 is used as 1/10000 (10 times). {how_to_fix}",
         "source 'rest': share 0.99999 is used as 9999/10000 (0.99991 times); share of class 'class 0' 0.0000099999 is "
         "used as 1/10000 (10.0001 times); share of class 'class 2' 0.99999 is used as 9999/10000 (0.99991 times). "
-        + way_out,
+        + how_to_fix,
     ]
 
 

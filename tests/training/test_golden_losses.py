@@ -1,6 +1,6 @@
 """The losses of a tiny recipe on synthetic scenes, held against a file: a change of numbers is to be meant.
 
-To write the file anew, run ``python tests/training/test_golden_losses.py``, and say why in the changelog.
+To rewrite the file, run ``python tests/training/test_golden_losses.py``, and say why in the changelog.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Training in one process: it learns, goes on where it stopped to the last bit, and says what is wrong."""
+"""Training in one process: it learns, continues where it stopped to the last bit, and says what is wrong."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The diary of a run."""
+"""The metrics log of a run."""
 
 import json
 
@@ -17,9 +17,9 @@ def test_a_run_that_goes_on_drops_the_lines_of_later_steps_and_a_cut_one(tmp_pat
 
 
 def test_every_record_is_a_line(tmp_path):
-    with MetricsLogger(tmp_path, 0, 9, tensorboard=False, progress=False) as diary:
-        diary.record("train", 1, {"loss": 0.5, "lr": 0.1})
-        diary.record("fault", 2, {"left_out": ["a.png"]})
+    with MetricsLogger(tmp_path, 0, 9, tensorboard=False, progress=False) as metrics:
+        metrics.record("train", 1, {"loss": 0.5, "lr": 0.1})
+        metrics.record("fault", 2, {"left_out": ["a.png"]})
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert lines == [
         {"kind": "train", "step": 1, "loss": 0.5, "lr": 0.1},
@@ -40,9 +40,9 @@ def test_progress_is_on_stderr_alone(tmp_path, capsys, monkeypatch):
 @pytest.mark.optional
 def test_curves_and_images_where_tensorboard_is_installed(tmp_path):
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    with MetricsLogger(tmp_path, 0, 9, progress=False) as diary:
-        diary.record("train", 1, {"loss": 0.5, "lr": 0.1, "parts": {"main": 0.25}})
-        diary.image("crop", 1, np.zeros((4, 6, 3), np.uint8))
+    with MetricsLogger(tmp_path, 0, 9, progress=False) as metrics:
+        metrics.record("train", 1, {"loss": 0.5, "lr": 0.1, "parts": {"main": 0.25}})
+        metrics.image("crop", 1, np.zeros((4, 6, 3), np.uint8))
     found = events.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert found.Scalars("train/parts/main")[0].value == 0.25
     assert found.Tags()["images"] == ["crop"]
