@@ -108,8 +108,9 @@ def _aligned_start(start: int, crop: int, length: int, step: int, middle: int | 
 
 
 def _photometric(numbers: Iterator[float], _recipe: AugmentationRecipe) -> Iterator[ColorStep]:
-    """Photometric distortion with the amounts of MMSegmentation: each change with probability 0.5, contrast early or
-    late.
+    """Photometric distortion with the amounts of MMSegmentation: each change with probability 0.5.
+
+    Contrast is changed early or late.
 
     Its hue is in OpenCV's units of two degrees, a whole number from -18 to 17.
     """

@@ -1,8 +1,8 @@
 """The one builder of class indexes: one part per image, merged to one file.
 
 The parts lie in a folder ``FILE.parts`` beside the index, each with the settings and the digest of what it was made
-from, so that an interrupted or sharded run continues where it was. The run, or the last shard, that finds all parts writes FILE,
-the same to the byte however it came about, and removes them.
+from, so that an interrupted or sharded run continues where it was. The run, or the last shard, that finds all parts
+writes FILE, the same to the byte however it came about, and removes them.
 """
 
 from collections.abc import Mapping, Sequence
