@@ -9,9 +9,11 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 logger = logging.getLogger("segdata")
 """The only logger; its level is set by `configure_logging`."""
@@ -73,15 +75,18 @@ def progress_bar(
         **{"total": total, "unit": f" {unit}", "initial": initial, "desc": desc and f"{desc}: "},
         "disable": not enabled or not logger.isEnabledFor(logging.INFO),
     }
+    from tqdm import tqdm
+
     if sys.stderr.isatty():
         return tqdm(file=sys.stderr, dynamic_ncols=True, **shown)
-    return _PlainProgress(
+    plain: tqdm[Any] = _plain_progress()(
         file=io.StringIO(),
         delay=SECONDS_BETWEEN_LINES,
         mininterval=SECONDS_BETWEEN_LINES,
         maxinterval=SECONDS_BETWEEN_LINES,
         **shown,
     )
+    return plain
 
 
 def rank_name(environment: Mapping[str, str]) -> str:
@@ -106,7 +111,10 @@ class _StderrHandler(logging.Handler):
         try:
             # Bytes of a file name that are not UTF-8 are shown as escapes.
             line = self.format(record).encode("utf-8", "backslashreplace").decode("utf-8")
-            tqdm.write(line, file=sys.stderr)
+            if "tqdm" in sys.modules:  # else no bar is there
+                sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
+            else:
+                sys.stderr.write(f"{line}\n")
         except Exception:
             self.handleError(record)
 
@@ -125,12 +133,17 @@ class _Formatter(logging.Formatter):
         return f"{self.formatTime(record, self.datefmt)}{self._rank} {told}"
 
 
-class _PlainProgress(tqdm):  # type: ignore[type-arg]  # tqdm is generic in its stubs alone
-    """Progress as lines of the log."""
+@cache
+def _plain_progress() -> "type[tqdm[Any]]":
+    """Return a progress bar that writes lines of the log; made when it is first shown, so that commands start fast."""
+    from tqdm import tqdm
 
-    _told: float = -1
+    class PlainProgress(tqdm):  # type: ignore[type-arg]  # tqdm is generic in its stubs alone
+        _told: float = -1
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> None:  # noqa: ARG002 - tqdm's signature
-        if msg != "" and self.n not in (self.initial, self._told):
-            self._told = self.n
-            logger.info(self.format_meter(**{**self.format_dict, "bar_format": _PLAIN_FORMAT}))
+        def display(self, msg: str | None = None, pos: int | None = None) -> None:  # noqa: ARG002 - tqdm's signature
+            if msg != "" and self.n not in (self.initial, self._told):
+                self._told = self.n
+                logger.info(self.format_meter(**{**self.format_dict, "bar_format": _PLAIN_FORMAT, "ncols": None}))
+
+    return PlainProgress

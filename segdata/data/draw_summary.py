@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segdata.compiled import compiled
-from segdata.data.crops import CropReader
 from segdata.errors import LabelError, SegdataError
 from segdata.sampling.class_index import ClassIndex
 from segdata.sampling.shares import share_text
 from segdata.sampling.stream import DrawArrays, Numbers, Stream, UsedShare
+
+if TYPE_CHECKING:
+    from segdata.data.crops import CropReader
 
 NUM_CROPS = 500
 """Draws of an epoch whose crops are measured at least; more where labels are small."""
@@ -109,7 +111,7 @@ class EpochSummary:
 
 
 def summarize_epoch(
-    stream: Stream, start: int, stop: int, crops: CropReader | None = None, *, num_crops: int | None = None
+    stream: Stream, start: int, stop: int, crops: "CropReader | None" = None, *, num_crops: int | None = None
 ) -> EpochSummary:
     """Count what the positions ``start .. stop - 1`` of a stream draw.
 
@@ -189,7 +191,7 @@ def _shares_as_json(shares: Sequence[UsedShare]) -> dict[str, Any]:
 
 
 def _pixels(
-    stream: Stream, draws: DrawArrays, crops: CropReader | None, num_crops: int
+    stream: Stream, draws: DrawArrays, crops: "CropReader | None", num_crops: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], Measured]:
     """Return the pixels of each class before and after, and how they were found."""
     why = "no crop size is given" if crops is None else ""
@@ -203,7 +205,7 @@ def _pixels(
 
 
 def _crop_pixels(
-    stream: Stream, draws: DrawArrays, crops: CropReader, num_crops: int
+    stream: Stream, draws: DrawArrays, crops: "CropReader", num_crops: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], Measured]:
     """Return the pixels of each class in crops at some of the positions, drawn image by image and as they are drawn."""
     for name, source in zip(stream.names, stream.sources, strict=True):
