@@ -71,14 +71,14 @@ def test_an_exception_of_any_kind_leaves_no_temporary(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.png").mkdir()
-    with pytest.raises(StoreError, match=r"x\.png: cannot be written: Is a directory\. A folder stands where"):
+    with pytest.raises(StoreError, match=r"x\.png: cannot be written: Is a directory\. Expected a file, found a directory"):
         write_atomic(tmp_path / "x.png", b"abc")
     assert names(tmp_path) == ["x.png"]
 
 
 def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    with pytest.raises(StoreError, match=r"x: cannot be written: .* A file stands where a folder belongs"):
+    with pytest.raises(StoreError, match=r"x: cannot be written: .* Expected a directory, found a file"):
         write_atomic(tmp_path / "a" / "x", b"abc")
 
 

@@ -139,7 +139,7 @@ def is_damaged_output(data: bytes) -> bool:
 
 
 def foreign_output(path: Path, tool: str) -> StoreError:
-    """Return the error of a file that stands where an output goes and is none."""
+    """Return the error of a file in the place of an output that is not one."""
     return StoreError(f"{path}: was not written by this version of segdata {tool}, so it is kept. {HOW_TO_FIX}")
 
 

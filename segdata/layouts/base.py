@@ -19,7 +19,7 @@ class LabeledImage:
     image : pathlib.Path or None
         The image, None where it was not found.
     relative : pathlib.PurePosixPath
-        Path of the label (of the image where there is no label) below the root.
+        Path of the label (of the image where the label is missing) below the root.
     confidence : pathlib.Path or None
         8-bit image of how sure the label is, beside auto-labels only.
     """

@@ -1,4 +1,4 @@
-"""Who stands where: fills a street with things, and puts them in the order in which they are drawn."""
+"""The order of a scene: fills a street with things, and puts them in the order in which they are drawn."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -317,7 +317,7 @@ def test_a_label_that_cannot_be_read_is_named(vistas, tmp_path):
 
 def test_a_destination_that_cannot_be_written_is_one_fault(vistas, tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(Exception, match="A file stands where a folder belongs"):
+    with pytest.raises(Exception, match="Expected a directory, found a file"):
         convert(vistas, tmp_path / "out")
 
 

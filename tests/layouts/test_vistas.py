@@ -296,7 +296,7 @@ def test_training_ids_count_the_evaluated_classes(tmp_path: Path) -> None:
         ('{"labels": [7]}', r"config.json, labels\[0\]: is not a class"),
         ('{"labels": [{"name": 7}]}', r"config.json, labels\[0\]: has no text 'name'"),
         ('{"labels": [{"name": "a\\nb"}]}', r"config.json, labels\[0\]: has no text 'name'"),
-        ('{"labels": [{"name": "a", "color": [1, 2, 256]}]}', r"labels\[0\], color: \[1, 2, 256\] is no \[red"),
+        ('{"labels": [{"name": "a", "color": [1, 2, 256]}]}', r"labels\[0\], color: \[1, 2, 256\] is not \[red"),
         (
             '{"labels": [{"name": "a", "color": [1, 2, 3]}, {"name": "a", "color": [1, 2, 3]}]}',
             r"config.json: 'config.json': name 'a' is given to 'a' and to 'a'",

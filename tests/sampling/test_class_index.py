@@ -220,7 +220,7 @@ def test_another_npz_is_refused(tmp_path):
 
 def test_an_index_of_another_format_is_refused(written):
     rewrite_meta(written, format=7)
-    with pytest.raises(StoreError, match="has format 7, expected 2"):
+    with pytest.raises(StoreError, match="has format 7, expected 3"):
         ClassIndex.load(written)
 
 

@@ -281,7 +281,7 @@ def test_a_state_of_another_version_is_refused():
 )
 def test_a_damaged_state_is_refused(damage, message):
     one = sampler()
-    with pytest.raises(SettingsError, match=f"^sampler state: {message}.* Resume from another .* again.$"):
+    with pytest.raises(SettingsError, match=f"^sampler state: {message}.* Resume from another .* start over.$"):
         one.load_state_dict(one.state_dict() | damage)
     assert (one.epoch, one.position) == (0, 0)
 
