@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from torch.utils.data import DataLoader
 
 import segdata
-from segdata.data.crop_dataset import CropDataset
+from segdata.data import CropDataset
 
 BATCH, EPOCH, EPOCHS = 2, 21, 2
 

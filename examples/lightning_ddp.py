@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
 import segdata
-from segdata.data.crop_dataset import CropDataset
+from segdata.data import CropDataset
 
 BATCH, EPOCH, EPOCHS, RANKS = 2, 21, 6, 2  # 21 draws are not whole number of batches of all ranks: none is lost
 

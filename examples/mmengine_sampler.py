@@ -15,7 +15,7 @@ from mmengine.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 from torch.utils.data import DataLoader
 
 import segdata
-from segdata.data.crop_dataset import CropDataset
+from segdata.data import CropDataset
 
 BATCH, EPOCH = 4, 20
 

@@ -9,7 +9,7 @@ import sys
 from torch.utils.data import DataLoader
 
 import segdata
-from segdata.data.crop_dataset import CropDataset
+from segdata.data import CropDataset
 
 BATCH, EPOCH, EPOCHS = 4, 40, 2
 

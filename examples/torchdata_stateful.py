@@ -8,7 +8,7 @@ import sys
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import segdata
-from segdata.data.crop_dataset import CropDataset
+from segdata.data import CropDataset
 
 BATCH, EPOCH, EPOCHS = 4, 40, 2
 

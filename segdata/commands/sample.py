@@ -38,7 +38,7 @@ EPOCH_SIZE, CROP_SIZE, NUM_CROPS = 2975, (512, 512), 20
     "--indexes",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Where indexes are kept that the recipe does not name.  [default: runs/RECIPE/indexes, as in training]",
+    help="Where indexes are kept that the recipe does not name.  [default: runs/indexes, as in training]",
 )
 @click.option(
     "--epoch-size", type=click.IntRange(min=1), help=f"Draws per epoch.  [default: the recipe's, or {EPOCH_SIZE}]"
