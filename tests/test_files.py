@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_an_exception_of_any_kind_leaves_no_temporary(tmp_path: Path) -> None:
 
 def test_a_folder_in_the_place_of_the_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.png").mkdir()
-    with pytest.raises(StoreError, match=r"x\.png: cannot be written: Is a directory\. Expected a file, found a directory"):
+    with pytest.raises(StoreError, match=r"x\.png: cannot be written: Is a directory\. Expected a file"):
         write_atomic(tmp_path / "x.png", b"abc")
     assert names(tmp_path) == ["x.png"]
 
@@ -172,3 +173,24 @@ def test_only_a_regular_file_is_read_from_a_folder(tmp_path):
         read_regular(tmp_path / "pipe")
     with pytest.raises(IsADirectoryError):
         read_regular(tmp_path)
+
+
+def test_a_durable_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noting_fsync(handle: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
+        fsync(handle)
+
+    def noting_replace(self: Path, target: Path) -> Path:
+        done.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(Path, "replace", noting_replace)
+    write_atomic(tmp_path / "a", b"abc", durable=True)
+    assert done == ["file", "rename", "folder"]
+    done.clear()
+    write_atomic(tmp_path / "b", b"abc")
+    assert done == ["rename"]

@@ -1,4 +1,4 @@
-"""Words that this project no longer uses, held against messages, help and pages: a reader should never stop at a phrase."""
+"""Words that this project no longer uses, held against messages, help and pages."""
 
 import re
 from pathlib import Path

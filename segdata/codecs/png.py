@@ -8,7 +8,7 @@ checks. Transparency, gamma and palette never change an id.
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from isal import igzip_lib, isal_zlib
@@ -192,7 +192,7 @@ class _PixelStream:
     """The inflating of a label's pixel data: as many bytes as are asked for, and never more."""
 
     def __init__(self, parts: PngParts, where: str) -> None:
-        self._inflater = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB)
+        self._inflater = _inflater(parts, where)
         self._waiting = parts.idat
         self._expected = parts.header.raw_size
         self._where = where
@@ -219,7 +219,7 @@ class _PixelStream:
             return b""
         try:
             data: bytes = self._inflater.decompress(self._waiting, size)
-        except _IsalError as error:
+        except (_IsalError, zlib.error) as error:
             raise LabelError(f"{self._where}: the pixel data are damaged ({error}). {_COPY_AGAIN}") from error
         self._waiting = b""
         return data
@@ -228,6 +228,34 @@ class _PixelStream:
         return LabelError(
             f"{self._where}: the pixel data hold {held} than the {self._expected} bytes of its size. {_COPY_AGAIN}"
         )
+
+
+class _Zlib:
+    """zlib with the calls of ISA-L's decompressor: slower, but it holds matches against the window of the header."""
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj()
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._stream.unused_data
+
+    def decompress(self, data: bytes, size: int) -> bytes:
+        return self._stream.decompress(data or self._stream.unconsumed_tail, size)
+
+
+def _inflater(parts: PngParts, where: str) -> Any:
+    """Return what inflates pixel data: ISA-L, which takes matches from 32 KiB back, or zlib where fewer are allowed."""
+    method, window = parts.idat[:1][0] & 0x0F if parts.idat else 0, (parts.idat[0] >> 4) + 8 if parts.idat else 0
+    if method != 8 or window > 15:
+        raise LabelError(f"{where}: the pixel data do not begin as a zlib stream does. {_COPY_AGAIN}")
+    if window < 15 and parts.header.raw_size > 1 << window:
+        return _Zlib()
+    return igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB)
 
 
 def _restore_bands(parts: PngParts, where: str, multiple: int = 1) -> Iterator[NDArray[np.uint8]]:

@@ -126,8 +126,11 @@ def split_png(data: bytes, where: str, *, max_pixels: int = MAX_PIXELS) -> PngPa
     chunks = list(_walk_chunks(data, where))
     header = _parse_header(chunks[0], where)
     _check_header(header, where, max_pixels)
+    _check_order([kind for kind, _ in chunks], header, where)
     idat = [body for kind, body in chunks if kind == b"IDAT"]
     palette = next((bytes(body) for kind, body in chunks if kind == b"PLTE"), None)
+    if palette is not None and (len(palette) % 3 or not 3 <= len(palette) <= 768):
+        raise LabelError(f"{where}: its palette has {len(palette)} bytes. Expected 3 for each color. {_COPY_AGAIN}")
     if not idat:
         raise LabelError(f"{where}: holds no pixel data (no IDAT chunk). Expected a label image. {_COPY_AGAIN}")
     parts = PngParts(header, palette, idat=b"".join(idat), text=dict(_texts(chunks)))
@@ -239,6 +242,25 @@ def _check_header(header: PngHeader, where: str, max_pixels: int) -> None:
             f"{where}: is {size} pixels, {header.width * header.height} in all. Expected at most {max_pixels}. "
             "convert and convert-mapillary take larger ones with --max-pixels; for all else cut the image into parts."
         )
+
+
+def _check_order(kinds: list[bytes], header: PngHeader, where: str) -> None:
+    """Refuse what libpng refuses: a second header or palette, pixel data in two places, chunks that must be known."""
+    fault = None
+    first, number = kinds.index(b"IDAT") if b"IDAT" in kinds else 0, kinds.count(b"IDAT")
+    unknown = [kind for kind in kinds if kind not in _CRITICAL and not kind[0] & 0x20]
+    if kinds.count(b"IHDR") > 1 or kinds.count(b"PLTE") > 1:
+        fault = "it has two headers or two palettes"
+    elif kinds[first : first + number] != [b"IDAT"] * number:
+        fault = "other chunks lie between those of the pixel data (IDAT)"
+    elif number and b"PLTE" in kinds[first:]:
+        fault = "its palette comes after the pixel data"
+    elif number and header.is_palette and b"PLTE" not in kinds:
+        fault = "it is a palette image without a palette (PLTE)"
+    elif unknown:
+        fault = f"it has a chunk {unknown[0].decode('latin-1')!r} that must be known to read it"
+    if fault is not None:
+        raise LabelError(f"{where}: is not a valid PNG file: {fault}. {_COPY_AGAIN}")
 
 
 def _texts(chunks: list[tuple[bytes, memoryview]]) -> Iterator[tuple[str, str]]:

@@ -65,7 +65,7 @@ def read_override(text: str) -> Layer:
         )
     try:
         keys: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+    except Exception as error:  # a value such as 2024-13-45 raises what its constructor stumbles over
         raise SettingsError(f"{where}: the value is not valid YAML ({str(error).splitlines()[0]}). Fix it.") from None
     for part in reversed(key.split(".")):
         keys = {part: keys}

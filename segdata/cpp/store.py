@@ -82,13 +82,16 @@ def encode_cpp(targets: CPPTargets, about: Mapping[str, Any] | None = None) -> b
     return encode_npz(arrays)
 
 
-def load_cpp(path: str | Path) -> CPPTargets:
+def load_cpp(path: str | Path, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_FILE) -> CPPTargets:
     """Read the pooled targets of one label.
 
     Parameters
     ----------
     path : str or Path
         A `.cpp.npz` that ``segdata precompute-cpp`` wrote.
+    max_pixels, max_bytes : int
+        Largest label (height times width) and largest file that are read; tested before memory is taken. A hostile file
+        takes at most three times the memory of the dense counts of its finest stored scale, in uint32.
 
     Returns
     -------
@@ -100,22 +103,22 @@ def load_cpp(path: str | Path) -> CPPTargets:
     StoreError
         If the file cannot be read, is damaged, or is no such file. Nothing in it is trusted or unpickled.
     """
-    return decode_cpp(read_cpp_bytes(Path(path)), str(path))
+    return decode_cpp(read_cpp_bytes(Path(path), max_bytes), str(path), max_pixels=max_pixels)
 
 
-def read_cpp_bytes(path: Path) -> bytes:
+def read_cpp_bytes(path: Path, max_bytes: int = MAX_FILE) -> bytes:
     """Return the bytes of a target file, or raise a `StoreError` that says why they cannot be had."""
     try:
-        data = read_regular(path, MAX_FILE + 1)
+        data = read_regular(path, max_bytes + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise StoreError(f"{path}: cannot be read ({reason}). Expected a file that precompute-cpp wrote.") from error
-    if len(data) > MAX_FILE:
-        _refuse(str(path), f"it has over {MAX_FILE} bytes")
+    if len(data) > max_bytes:
+        _refuse(str(path), f"it has over {max_bytes} bytes")
     return data
 
 
-def decode_cpp(data: bytes, where: str) -> CPPTargets:
+def decode_cpp(data: bytes, where: str, *, max_pixels: int = MAX_PIXELS) -> CPPTargets:
     """Decode the bytes of a `.cpp.npz`; see `load_cpp`.
 
     Parameters
@@ -124,9 +127,13 @@ def decode_cpp(data: bytes, where: str) -> CPPTargets:
         The whole file.
     where : str
         What messages call it.
+    max_pixels : int
+        Largest label.
     """
     members = split_npz(data, where)
     meta = _parse_meta(members, where)
+    if meta["size"][0] * meta["size"][1] > max_pixels:
+        _refuse(where, f"it is of a label of {meta['size'][0]} x {meta['size'][1]} pixels, over {max_pixels} in all")
     size = (meta["size"][0], meta["size"][1])
     grids = {cell: _read_grid(members, cell, size, meta["num_classes"], where) for cell in meta["stored"]}
     return CPPTargets(size=size, scales=tuple(meta["scales"]), num_classes=meta["num_classes"], grids=grids, meta=meta)
@@ -220,6 +227,11 @@ def _read_grid(
     cells = read("map", _BYTE, *shape).copy()
     mixed = find_mixed(cells)
     num_parts = read("num_parts", _BYTE, len(mixed))
+    most = min(num_classes + 1, cell * cell)  # before memory is taken for the parts
+    if num_parts.size and not 2 <= num_parts.min() <= num_parts.max() <= most:
+        _refuse(
+            where, f"scale {cell} has cells of {num_parts.min()} to {num_parts.max()} classes, expected 2 to {most}"
+        )
     part_starts = np.concatenate([[0], np.cumsum(num_parts, dtype=np.int64)])
     grid = SparseCounts(
         cell=cell,

@@ -29,7 +29,7 @@ def save_figure(figure: Image.Image, path: Path, *, fewer_colors: bool = False, 
     Raises
     ------
     SettingsError
-        If the ending names no form that is known, or if the file there is something other than a figure, or is `drawn_from`.
+        If the ending names no form that is known, or if the file there is not a figure, or is `drawn_from`.
     StoreError
         If the file there cannot be read, or the figure not be written.
     """

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from segdata.errors import MappingError
+from segdata.files import read_regular
 from segdata.labels.names import did_you_mean
 
 MAX_BYTES = 1 << 20  # the largest bundled table has 15 kB
@@ -33,7 +34,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise MappingError(f"{path}, line {line}: is not valid YAML ({error.problem}). Fix the line.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except MappingError:
+        raise
+    except Exception as error:  # a scalar such as !!int '' or !!bool x raises what its constructor stumbles over
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise MappingError(f"{path}: is not plain YAML ({reason}). Fix the file.") from None
     return data
@@ -51,8 +54,7 @@ def refuse_unknown_keys(row: dict[Any, Any], known: Iterable[str], where: str) -
 
 def _read_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = read_regular(path, MAX_BYTES + 1)
     except OSError as error:
         raise MappingError(f"{path}: cannot be read ({error.strerror}). Give a readable .yaml file.") from None
     if len(data) > MAX_BYTES:

@@ -68,7 +68,7 @@ def test_more_than_one_8_bit_channel(mode, told):
 
 
 def test_a_size_over_the_limit_is_refused_before_memory_is_taken():
-    data = png(header(2**31 - 1, 2**31 - 1), idat([0]))
+    data = png(header(2**31 - 1, 2**31 - 1, color_type=0), idat([0]))
     with pytest.raises(LabelError, match="is 2147483647 x 2147483647 pixels"):
         decode_label(data, "x.png")
 
@@ -81,31 +81,31 @@ def test_the_limit_can_be_set():
 
 def test_a_size_that_the_data_cannot_fill():
     with pytest.raises(LabelError, match=r"too few for 16000 x 16000 pixels"):
-        decode_label(png(header(16000, 16000), idat([0])), "x.png")
+        decode_label(png(header(16000, 16000, color_type=0), idat([0])), "x.png")
 
 
 def test_no_pixels():
     with pytest.raises(LabelError, match="is 0 x 5 pixels"):
-        decode_label(png(header(0, 5), idat([0])), "x.png")
+        decode_label(png(header(0, 5, color_type=0), idat([0])), "x.png")
 
 
 def test_no_pixel_data():
     with pytest.raises(LabelError, match="holds no pixel data"):
-        decode_label(png(header(2, 2)), "x.png")
+        decode_label(png(header(2, 2, color_type=0)), "x.png")
 
 
 def test_a_stream_that_inflates_to_more():
     with pytest.raises(LabelError, match="hold more than the 6 bytes"):
-        decode_label(png(header(2, 2), idat(bytes(100_000))), "x.png")
+        decode_label(png(header(2, 2, color_type=0), idat(bytes(100_000))), "x.png")
 
 
 def test_a_stream_that_inflates_to_less():
     with pytest.raises(LabelError, match="hold fewer than the 6 bytes"):
-        decode_label(png(header(2, 2), idat([0, 1, 2])), "x.png")
+        decode_label(png(header(2, 2, color_type=0), idat([0, 1, 2])), "x.png")
 
 
 def test_bytes_after_the_stream():
-    data = png(header(2, 1), chunk(b"IDAT", zlib.compress(b"\0\1\2") + b"more"))
+    data = png(header(2, 1, color_type=0), chunk(b"IDAT", zlib.compress(b"\0\1\2") + b"more"))
     with pytest.raises(LabelError, match="hold more than the 3 bytes"):
         decode_label(data, "x.png")
 
@@ -114,19 +114,84 @@ def test_a_stream_with_a_false_checksum():
     stream = bytearray(zlib.compress(bytes([0, 1, 2])))
     stream[-1] ^= 1
     with pytest.raises(LabelError, match="the pixel data are damaged"):
-        decode_label(png(header(2, 1), chunk(b"IDAT", bytes(stream))), "x.png")
+        decode_label(png(header(2, 1, color_type=0), chunk(b"IDAT", bytes(stream))), "x.png")
 
 
 def test_an_unknown_filter():
     with pytest.raises(LabelError, match="a filter that PNG does not know"):
-        decode_label(png(header(2, 1), idat([5, 1, 2])), "x.png")
+        decode_label(png(header(2, 1, color_type=0), idat([5, 1, 2])), "x.png")
 
 
 def test_an_unknown_interlacing():
     with pytest.raises(LabelError, match="interlace 2 in the header"):
-        decode_label(png(header(2, 1, interlace=2), idat([0, 1, 2])), "x.png")
+        decode_label(png(header(2, 1, interlace=2, color_type=0), idat([0, 1, 2])), "x.png")
 
 
 def test_a_file_that_does_not_begin_with_its_header():
     with pytest.raises(LabelError, match="does not begin with a header"):
-        decode_label(png(idat([0, 1, 2]), header(2, 1)), "x.png")
+        decode_label(png(idat([0, 1, 2]), header(2, 1, color_type=0)), "x.png")
+
+
+def parts_of(data=GOOD):
+    """Return the chunks of a PNG as bytes, without signature and IEND."""
+    found, at = [], 8
+    while data[at + 4 : at + 8] != b"IEND":
+        length = int.from_bytes(data[at : at + 4], "big") + 12
+        found.append(data[at : at + length])
+        at += length
+    return found
+
+
+PALETTE = chunk(b"PLTE", bytes(768))
+HEAD, *_, PIXELS = parts_of()
+STREAM = PIXELS[8:-4]
+HALVES = [chunk(b"IDAT", STREAM[:9]), chunk(b"IDAT", STREAM[9:])]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "told"),
+    [
+        ([HEAD, HALVES[0], chunk(b"tEXt", b"a\0b"), HALVES[1]], "other chunks lie between"),
+        ([HEAD, HEAD, PIXELS], "two headers"),
+        ([header(10, 6), PALETTE, PALETTE, PIXELS], "two palettes"),
+        ([header(10, 6), PIXELS, PALETTE], "palette comes after"),
+        ([header(10, 6), PIXELS], "palette image without a palette"),
+        ([header(10, 6), chunk(b"PLTE", bytes(7)), PIXELS], "palette has 7 bytes"),
+        ([header(10, 6), chunk(b"PLTE", bytes(771)), PIXELS], "palette has 771 bytes"),
+        ([HEAD, chunk(b"ABCD", b""), PIXELS], "a chunk 'ABCD' that must be known"),
+    ],
+)
+def test_what_libpng_refuses_is_refused(chunks, told):
+    with pytest.raises(LabelError, match=told):
+        decode_label(png(*chunks), "x.png")
+
+
+def test_pixel_data_in_two_chunks_in_a_row_are_read():
+    assert decode_label(png(HEAD, chunk(b"aBCd", b"may be skipped"), *HALVES), "x.png").tolist() == IDS.tolist()
+
+
+@pytest.mark.parametrize("window", range(8, 16))
+def test_a_window_that_is_too_small_for_the_matches_is_refused_as_by_zlib(window, rng):
+    noise = rng.integers(0, 256, (1, 700), np.uint8)
+    ids = np.concatenate([noise, noise[:, ::-1], noise])  # a match 1402 bytes back
+    raw = b"".join(b"\0" + row.tobytes() for row in ids)
+    stream = bytearray(zlib.compress(raw, 9))
+    stream[0] = (window - 8) << 4 | 8
+    stream[1] = 31 - (stream[0] << 8) % 31
+    data = png(header(700, 3, color_type=0), chunk(b"IDAT", bytes(stream)))
+    try:
+        expected = zlib.decompress(bytes(stream))
+    except zlib.error:
+        with pytest.raises(LabelError, match="the pixel data are damaged"):
+            decode_label(data, "x.png")
+    else:
+        assert expected == raw
+        assert decode_label(data, "x.png").tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("first", [0x79, 0x88, 0x07])
+def test_a_stream_that_is_not_zlib_is_refused(first):
+    stream = bytearray(STREAM)
+    stream[0] = first
+    with pytest.raises(LabelError, match=r"do not begin as a zlib stream does|are damaged"):
+        decode_label(png(HEAD, chunk(b"IDAT", bytes(stream))), "x.png")

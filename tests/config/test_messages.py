@@ -83,3 +83,12 @@ def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("extends: camvid-fcn-ce\nseed: 1\nseed: 2")
     with pytest.raises(SettingsError, match="key 'seed' is given twice"):
         load_recipe(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    "value", ["2024-13-45", "!!int ''", "!!bool x", "!!timestamp x", "[1", "{a: 1, a: ", "!!python/none"]
+)
+def test_a_value_that_yaml_stumbles_over_is_one_line(value):
+    with pytest.raises(SettingsError) as caught:
+        load_recipe("camvid-fcn-ce", [f"name={value}"])
+    assert "\n" not in str(caught.value)

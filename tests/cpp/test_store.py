@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from segdata.codecs.npz import encode_npz
+from segdata.cpp.kernels import Parts, are_whole
 from segdata.cpp.pooling import cpp_counts
 from segdata.cpp.store import OtherVersionError, check_cpp, decode_cpp, encode_cpp, load_cpp, read_meta
 from segdata.cpp.targets import pool_targets
@@ -142,3 +144,46 @@ def test_real_labels_are_lossless_and_small(real_data):
         data = encode_cpp(pool_targets(np.where(label == 11, 255, label), [2, 4, 8]))
         assert len(data) < 2.5 * path.stat().st_size
         assert np.array_equal(decode_cpp(data, "x").counts(8)[:11], cpp_counts(label, 8, num_classes=12)[:11])
+
+
+@pytest.mark.parametrize(
+    ("ids", "counts", "starts", "whole"),
+    [
+        ([0, 1], [1, 3], [0, 2], True),
+        ([1, 1], [1, 3], [0, 2], False),  # ids ascend
+        ([1, 0], [1, 3], [0, 2], False),
+        ([0], [4], [0, 1], False),  # one class alone is not mixed
+        ([0, 1], [1, 2], [0, 2], False),
+        ([0, 1], [0, 4], [0, 2], False),
+    ],
+)
+def test_parts_of_mixed_cells_are_whole(ids, counts, starts, whole):
+    parts = Parts(np.array(starts, np.int64), np.array(ids, np.uint8), np.array(counts, np.uint32))
+    assert are_whole(parts, 4) is whole
+
+
+def test_other_scales_than_those_that_are_held_are_refused():
+    with pytest.raises(StoreError, match="contradicts itself"):
+        decode_cpp(forged(meta={"scales": [2, 4], "stored": [2, 4]}), "x")
+
+
+def test_cells_of_more_classes_than_pixels_are_refused_before_memory_is_taken():
+    label = np.tile(np.array([[0, 1]], np.uint8), (1024, 512))
+    arrays = arrays_of(encode_cpp(pool_targets(label, [2])))
+    arrays["num_parts_2"] = np.full_like(arrays["num_parts_2"], 255)
+    data = encode_npz(arrays)
+    tracemalloc.start()
+    with pytest.raises(StoreError, match="scale 2 has cells of 255 to 255 classes, expected 2 to 4"):
+        decode_cpp(data, "x")
+    assert tracemalloc.get_traced_memory()[1] < 20 * label.size
+    tracemalloc.stop()
+
+
+def test_limits_are_arguments(tmp_path):
+    path = tmp_path / "a.cpp.npz"
+    path.write_bytes(encode_cpp(pool_targets(LABEL, [2])))
+    assert load_cpp(path, max_pixels=210, max_bytes=10**6).size == (10, 21)
+    with pytest.raises(StoreError, match="a label of 10 x 21 pixels, over 209 in all"):
+        load_cpp(path, max_pixels=209)
+    with pytest.raises(StoreError, match="it has over 99 bytes"):
+        load_cpp(path, max_bytes=99)

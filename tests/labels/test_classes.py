@@ -1,6 +1,7 @@
 """Class tables: what the bundled ones hold, how names are found, what a faulty file says."""
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -170,3 +171,18 @@ def test_255_is_ignored_whatever_a_file_holds(encoding: str) -> None:
     lookup = ClassTable.load("cityscapes").value_lookup(encoding)
     assert lookup[IGNORE_ID] == IGNORE_ID
     assert lookup[[18, 33, 34]].tolist() == ([18, -1, -1] if encoding == "trainIds" else [255, 18, -1])
+
+
+@pytest.mark.parametrize("scalar", ["!!int ''", "!!bool x", "!!timestamp x", "!!float z", "2024-13-45"])
+def test_scalars_that_cannot_be_made_are_one_line(tmp_path, scalar):
+    path = tmp_path / "my.yaml"
+    path.write_text(f"about: {scalar}\nclasses: []\n")
+    with pytest.raises(MappingError, match=r"^.*my\.yaml.*$") as caught:
+        ClassTable.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_in_the_place_of_a_table_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "my.yaml")
+    with pytest.raises(MappingError, match=r"cannot be read .Not a regular file"):
+        ClassTable.load(tmp_path / "my.yaml")

@@ -114,3 +114,10 @@ def test_real_labels(vistas_sample: Path) -> None:
     for path in labels:
         ids = np.asarray(Image.open(path))
         assert np.array_equal(remap_labels(ids, TABLE_4), TABLE_4.lookup().astype(np.uint8)[ids])
+
+
+def test_the_first_id_above_a_byte_is_unmapped_and_not_255() -> None:
+    lookup = np.zeros(256, np.int16)
+    found = first_unmapped(np.array([[255, 256]], np.int32), lookup)
+    assert found is not None
+    assert (found.id, found.column) == (256, 1)

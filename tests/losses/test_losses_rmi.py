@@ -154,3 +154,8 @@ def test_crops_without_a_patch_are_refused(logits, labels):
 def test_settings_out_of_range_are_refused():
     with pytest.raises(SettingsError, match=r"binary_share 1.5\. .* the share is from 0 to 1"):
         RMILoss(binary_share=1.5)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_either_part_may_have_all_of_the_weight(share):
+    assert RMILoss(binary_share=share).binary_share == share

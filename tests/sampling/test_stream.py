@@ -245,3 +245,10 @@ def test_a_rank_with_a_part_of_one_class_too_many_would_be_seen():
 def test_a_negative_seed_is_refused():
     with pytest.raises(SettingsError, match="seed -1: expected an integer from 0"):
         Stream([Source(LACKING)], seed=-1)
+
+
+def test_shares_that_sum_to_1_but_for_a_thousandth_are_refused():
+    for rest in (0.499, 0.501):
+        with pytest.raises(SettingsError, match="Expected shares that sum to 1"):
+            Stream([Source(even_index(3), 0.5), Source(even_index(3), rest)])
+    assert Stream([Source(even_index(3), 0.5), Source(even_index(3), 0.5 - 1e-9)])
