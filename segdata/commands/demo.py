@@ -24,7 +24,12 @@ def chain(folder: Path) -> list[tuple[str, list[str]]]:
         return str(folder.joinpath(*names))
 
     label = next(folder.glob("cityscapes/gtFine/val/*/*_labelTrainIds.png"))
-    indexes = {"fine": "cityscapes/gtFine", "vistas": "vistas-cityscapes", "coarse": "cityscapes/autolabeled"}
+    both = ("--split", "train", "--split", "val")  # fine + val, as the paper draws them
+    indexes: dict[str, tuple[str, tuple[str, ...]]] = {
+        "fine": ("cityscapes/gtFine", both),
+        "vistas": ("vistas-cityscapes", both),
+        "coarse": ("cityscapes/autolabeled", ()),
+    }
     mixture = [("fine", "0.4"), ("vistas", "0.4:1"), ("coarse", "0.2:1")]
     return [
         (
@@ -39,8 +44,11 @@ def chain(folder: Path) -> list[tuple[str, list[str]]]:
         ("", ["verify", at("soft-targets")]),
         ("What nearest-neighbor down-sampling loses", ["plot", "pooling", str(label), "-o", at("pooling.png")]),
         *(
-            ("Where each class occurs" if name == "fine" else "", index_words(at(place), at(f"{name}.index.npz")))
-            for name, place in indexes.items()
+            (
+                "Where each class occurs" if name == "fine" else "",
+                index_words(at(place), at(f"{name}.index.npz"), *choice),
+            )
+            for name, (place, choice) in indexes.items()
         ),
         (
             "What an epoch of the paper's mixture will draw",
@@ -68,9 +76,9 @@ def training(folder: Path) -> list[tuple[str, list[str]]]:
     ]
 
 
-def index_words(labels: str, index: str) -> list[str]:
+def index_words(labels: str, index: str, *choice: str) -> list[str]:
     """Return the words of an index command; the tiles are small, as the scenes are."""
-    return ["index", labels, "-o", index, "--tile", "256"]
+    return ["index", labels, "-o", index, "--tile", "256", *choice]
 
 
 def make_scenes(folder: Path) -> None:

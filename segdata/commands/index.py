@@ -49,6 +49,18 @@ MOST_ERRORS = 20  # lines of errors on the terminal
     metavar="FOLDER",
     help="Where the images of a plain folder of labels lie.",
 )
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    metavar="NAME",
+    help="Only labels of this split of a Cityscapes root; repeat for more.",
+)
+@click.option(
+    "--annotation",
+    type=click.Choice(["gtFine", "gtCoarse", "auto"]),
+    help="Only this kind of labels of a Cityscapes root.",
+)
 @click.option("--show", is_flag=True, help="Only show what the index SRC or FILE holds.")
 @batch_options
 def command(
@@ -62,8 +74,8 @@ def command(
 
     \b
     Examples:
-      segdata index cityscapes -o cityscapes.index.npz
-      segdata index --show cityscapes.index.npz
+      segdata index cityscapes --annotation gtFine --split train -o fine.index.npz
+      segdata index --show fine.index.npz
     """
     source = Path(os.path.abspath(source))  # noqa: PTH100 - links stay, "." and ".." go
     if show:
@@ -72,14 +84,16 @@ def command(
     if not source.is_dir():
         raise click.BadParameter(f"'{source}' is a file. Expected a folder, or --show.", param_hint="SRC")
     from segdata.data.draw_summary import summarize_index
-    from segdata.jobs.index import plan_index
+    from segdata.jobs.index import count_labels, plan_index
+    from segdata.layouts.cityscapes import is_root
     from segdata.sampling.index_builder import run_index
 
     if output is None and not source.name:
         raise click.UsageError(f"-o: not given, and {source} has no file beside it. Give one.")
     chosen = output or source.with_name(f"{source.name}.index.npz")
     plan = plan_index(source, Path(os.path.abspath(chosen)), **settings)  # noqa: PTH100
-    logger.info(f"{len(plan.items)} {plan.settings.kind} of {plan.settings.encoding} to {plan.output}")
+    held = f" ({count_labels(plan.items)})" if plan.settings.kind == "labels" and is_root(source) else ""
+    logger.info(f"{len(plan.items)} {plan.settings.kind} of {plan.settings.encoding}{held} to {plan.output}")
     _tell_lacking_images(plan)
     outcomes, index = run_index(plan, batch)
     result: dict[str, Any] = {"output": str(plan.output)}

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from segdata.batch.work import BatchSettings
 
 
-def subfolder(source: Path) -> Path:
-    """Return the folder in SRC that is written to when no DST is given."""
-    return source / "cpp"
+def sibling(source: Path) -> Path:
+    """Return the folder beside SRC that is written to when no DST is given."""
+    return source.with_name(f"{source.name}-cpp")
 
 
 def usable_scales(scales: tuple[int, ...]) -> tuple[int, ...]:
@@ -38,7 +38,7 @@ def usable_scales(scales: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @click.command("precompute-cpp", cls=NumbersCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@source_and_destination(subfolder)
+@source_and_destination(sibling)
 @click.option(
     "--scales",
     type=click.IntRange(min=1),
@@ -71,9 +71,9 @@ def command(source: Path, destination: Path, batch: "BatchSettings", as_json: bo
     """Write CPP-pooled soft targets of every label.
 
     SRC, by default the current folder, is a Cityscapes root or any folder of PNG label images. The targets of each
-    label go to the same relative path below DST, by default the folder "cpp" in SRC, with the ending .cpp.npz: all
-    scales in one file, which numpy.load opens. What became of each file goes to DST/precompute-cpp.json. Run it again
-    to continue after an interruption.
+    label go to the same relative path below DST, by default a folder beside SRC named SRC-cpp, with the ending
+    .cpp.npz: all scales in one file, which numpy.load opens. What became of each file goes to
+    DST/precompute-cpp.json. Run it again to continue after an interruption.
 
     \b
     Example:

@@ -149,6 +149,7 @@ def _item(sample: LabeledImage, recipe: SourceRecipe) -> IndexItem:
         confidence=confidence,
         image="" if sample.image is None else path_below(sample.image, recipe.root),
         confidence_name="" if confidence is None else path_below(confidence, recipe.root),
+        image_path=sample.image,
     )
 
 

@@ -1,6 +1,5 @@
 """Predicted label images measured against labels, file by file; needs neither a model nor torch."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,13 +13,12 @@ from segdata.codecs.png import decode_label, read_bytes
 from segdata.codecs.png_chunks import read_text
 from segdata.errors import LabelError, LayoutError
 from segdata.labels.classes import ClassTable
-from segdata.labels.reading import ENDINGS, label_name
+from segdata.labels.reading import ENDINGS, label_name, refuse_contradiction, told_settings
 from segdata.layouts import Encoding, LabeledImage, open_labels
 from segdata.metrics.boundary import DILATION_RATIO, count_boundary
 from segdata.metrics.confusion import NO_CLASS, count_pairs, fold_pairs
 from segdata.metrics.scores import Scores
 
-TEXT_KEYWORD = "segdata"
 _NAME_ENDINGS = ("_leftImg8bit", "_gtFine", "_gtCoarse")
 
 
@@ -41,6 +39,11 @@ class LabelFile:
     def read(self) -> NDArray[np.uint8]:
         """Return the stored values, uint8 of shape (H, W)."""
         return decode_label(read_bytes(self.path), str(self.path))
+
+    def refuse_other(self, table: ClassTable) -> None:
+        """Raise `LabelError` if the file says of itself that its classes or encoding are others."""
+        text = read_text(read_bytes(self.path), str(self.path))
+        refuse_contradiction(text, str(self.path), encoding=self.encoding, classes=table)
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,8 @@ def compare(
 
 def _compare_pair(pair: Pair, table: ClassTable, boundary_width: float | None) -> Scores:
     """Return the scores of one pair, with borders if a width is given."""
+    for file in (pair.label, pair.prediction):
+        file.refuse_other(table)
     labels, predictions = pair.label.read(), pair.prediction.read()
     if labels.shape != predictions.shape:
         raise LabelError(
@@ -164,12 +169,8 @@ def bare_name(path: Path) -> str:
 
 
 def told_inside(path: Path) -> Encoding | None:
-    """Return what `segdata predict` wrote into a label image on what it holds; None where it says nothing."""
-    text = read_text(read_bytes(path), str(path)).get(TEXT_KEYWORD)
-    try:
-        told = json.loads(text)["settings"]["encoding"] if text else None
-    except (ValueError, KeyError, TypeError):
-        told = None
+    """Return what a label image that segdata wrote says that it holds; None where it says nothing."""
+    told = told_settings(read_text(read_bytes(path), str(path))).get("encoding")
     return next((encoding for encoding in ENDINGS if encoding == told), None)
 
 

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from segdata.batch.artifact import KEYWORD, Provenance
 from segdata.codecs.png import Compression, decode_bands, decode_pixels, map_bands
 from segdata.codecs.png_chunks import MAX_PIXELS, PngParts, join_png, split_png
+from segdata.errors import LabelError
 from segdata.files import digest_of_bytes
 from segdata.labels.mapping import Encoding, LabelMapping
+from segdata.labels.reading import told_settings
 from segdata.labels.remap import Unmapped, unmapped_error
 from segdata.layouts.vistas_version import (
     VERSIONS,
@@ -120,6 +122,7 @@ def convert_label(data: bytes, where: str, settings: ConvertSettings) -> Convert
         Vistas than the mapping.
     """
     parts = split_png(data, where, max_pixels=settings.max_pixels)
+    _refuse_converted(parts, where)
     _refuse_other_version(parts.palette, where, settings)
     height, width = parts.header.height, parts.header.width
     idat, counts = map_bands(decode_bands(parts, where), height, width, settings.lookup, settings.compression)
@@ -132,6 +135,16 @@ def convert_label(data: bytes, where: str, settings: ConvertSettings) -> Convert
     }
     provenance = Provenance(tool=TOOL, settings=settings.recorded(), facts=facts)
     return ConvertedLabel(join_png(width, height, idat, {KEYWORD: provenance.encode()}), facts)
+
+
+def _refuse_converted(parts: PngParts, where: str) -> None:
+    """Raise for a label that says of itself that it was converted or predicted: its ids are not the data set's own."""
+    told = told_settings(parts.text)
+    if "mapping" in told or "model_digest" in told:
+        made_by = f"converted by mapping '{told['mapping']}'" if "mapping" in told else "predicted by a model"
+        raise LabelError(
+            f"{where}: was {made_by} already and holds {told.get('encoding')}. Give the folder of the original labels."
+        )
 
 
 def _refuse_other_version(palette: bytes | None, where: str, settings: ConvertSettings) -> None:

@@ -1,11 +1,14 @@
 """Index a folder of labels or of pooled targets: what `segdata index` finds there."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from segdata.cpp.store import ENDING
 from segdata.errors import LayoutError
 from segdata.labels.classes import ClassTable
 from segdata.layouts import Encoding, LabeledImage, folder, open_labels
+from segdata.layouts.cityscapes import ANNOTATIONS, is_root
 from segdata.sampling.index_builder import IndexPlan, parts_of
 from segdata.sampling.index_part import IndexItem, IndexSettings, Kind, path_below
 
@@ -19,6 +22,8 @@ def plan_index(
     tile: int = 1024,
     confidence: float = 0.5,
     images: Path | None = None,
+    splits: Sequence[str] = (),
+    annotation: str | None = None,
 ) -> IndexPlan:
     """Plan the index of a Cityscapes root, a folder of label images, or a folder of pooled targets.
 
@@ -34,14 +39,20 @@ def plan_index(
         See `IndexSettings`.
     images : Path, optional
         For a folder of labels: where the images lie, at the same relative paths with any ending.
+    splits : sequence of str
+        Only labels of these splits of a Cityscapes root.
+    annotation : {"gtFine", "gtCoarse", "auto"}, optional
+        Only labels of this kind of a Cityscapes root.
 
     Raises
     ------
     LayoutError, MappingError, SettingsError
-        If nothing is found, there is no such table, or a setting is out of range.
+        If nothing is found, there is no such table, or a setting is out of range; or if labels of several kinds, or for
+        training and for validation, would be mixed without being asked for.
     """
     table = ClassTable.load(classes)
     found, meaning, kind = _find(source, encoding)
+    found = _chosen(source, found, splits, annotation)
     settings = IndexSettings(classes=table, encoding=meaning, tile=tile, confidence=confidence, kind=kind)
     by_stem = _images_by_stem(images) if images is not None else {}
     items = [_item(label, source, by_stem) for label in found]
@@ -50,11 +61,63 @@ def plan_index(
     return IndexPlan(source=source, destination=parts_of(output), output=output, items=items, settings=settings)
 
 
+def count_labels(items: Sequence[IndexItem]) -> str:
+    """Say how many labels of which kind and split of a Cityscapes root a plan has."""
+    there = Counter((_kind(item.path), item.path.parent.parent.name) for item in items)
+    return ", ".join(f"{number} of {kind} {split}" for (kind, split), number in sorted(there.items()))
+
+
+def _chosen(
+    source: Path, found: list[LabeledImage], splits: Sequence[str], annotation: str | None
+) -> list[LabeledImage]:
+    """Keep what is asked for, and refuse what would mix unasked; other folders than Cityscapes roots have one kind."""
+    if not is_root(source):
+        if splits or annotation:
+            raise LayoutError(
+                f"{source}: is not a Cityscapes root, which alone has splits and annotations. Leave out "
+                "--split and --annotation, or name the folder of the split."
+            )
+        return found
+    there = Counter((label.split, _kind(label.label)) for label in found)
+    listed = ", ".join(f"{number} labels of {kind} {split}" for (split, kind), number in sorted(there.items()))
+    kept = [
+        label
+        for label in found
+        if label.split in (splits or (label.split,)) and _kind(label.label) == (annotation or _kind(label.label))
+    ]
+    missing = [split for split in splits if split not in {label.split for label in kept}]
+    if missing or not kept:
+        wanted = " ".join(filter(None, (annotation, *(missing or splits))))
+        raise LayoutError(f"{source}: has no labels of {wanted}. There are {listed}.")
+    kinds = sorted({_kind(label.label) for label in kept})
+    if len(kinds) > 1:
+        raise LayoutError(
+            f"{source}: holds {listed}. Fine and coarse labels belong in an index each. Pass --annotation {kinds[0]} "
+            f"(or {', '.join(kinds[1:])})."
+        )
+    held = sorted({label.split for label in kept})
+    if not splits and len(held) > 1 and set(held) & {"val", "test"}:
+        raise LayoutError(
+            f"{source}: holds {listed}. What is trained on and what is evaluated on would be mixed. Pass --split "
+            f"{next((split for split in held if split not in ('val', 'test')), held[0])}, or to mix them all "
+            f"{' '.join(f'--split {split}' for split in held)}."
+        )
+    return kept
+
+
+def _kind(label: Path | None) -> str:
+    """Return the kind of annotation that a label's name says; auto-labels are named as their images."""
+    assert label is not None
+    return next((kind for kind in ANNOTATIONS if f"_{kind}_" in label.name), "auto")
+
+
 def _find(source: Path, encoding: str) -> tuple[list[LabeledImage], Encoding, Kind]:
     """Find labels, or where there are none, pooled targets."""
     try:
         return *open_labels(source, encoding), "labels"
     except LayoutError as no_labels:
+        if encoding != "auto":  # asked for labels, so targets are no answer
+            raise
         try:
             return folder.find(source, suffix=ENDING), "trainIds", "targets"
         except LayoutError:
@@ -69,6 +132,7 @@ def _item(label: LabeledImage, source: Path, images: dict[str, Path]) -> IndexIt
         path=label.label,
         confidence=label.confidence,
         image="" if image is None else path_below(image, source),
+        image_path=image,
         confidence_name="" if label.confidence is None else path_below(label.confidence, source),
     )
 

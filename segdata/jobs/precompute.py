@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from segdata.batch.artifact import Provenance, facts_to_keep, foreign_output, is_damaged_output
 from segdata.batch.run import Job, Plan
 from segdata.batch.work import Outcome
-from segdata.codecs.png import decode_label, read_bytes
+from segdata.codecs.png import decode_pixels, read_bytes
+from segdata.codecs.png_chunks import split_png
 from segdata.cpp.checks import Ragged
 from segdata.cpp.kernels import MAX_CLASSES, MIXED
 from segdata.cpp.store import ENDING, OtherVersionError, check_cpp, encode_cpp, read_cpp_bytes, read_meta
@@ -23,6 +24,7 @@ from segdata.cpp.targets import check_scales, pool_targets
 from segdata.errors import LabelError, SettingsError, StoreError
 from segdata.files import digest_of_bytes, refuse_same_folder, refuse_shared_targets, write_atomic
 from segdata.labels.classes import IGNORE_ID, ClassTable
+from segdata.labels.reading import refuse_contradiction
 from segdata.layouts import Encoding, open_labels
 
 TOOL = "precompute-cpp"
@@ -208,7 +210,9 @@ def pool_file(data: bytes, where: str, settings: PrecomputeSettings) -> bytes:
     LabelError
         If the bytes are not a valid label, hold an id that is not a class, or have a size that `ragged` refuses.
     """
-    ids = decode_label(data, where)
+    parts = split_png(data, where)
+    refuse_contradiction(parts.text, where, encoding=settings.encoding, classes=settings.classes)
+    ids = decode_pixels(parts, where)
     class_ids = ids if settings.lookup is None else np.take(settings.lookup, ids)
     try:
         targets = pool_targets(

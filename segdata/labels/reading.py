@@ -1,6 +1,9 @@
 """Label files as training ids: the one way from a file to class ids."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +119,49 @@ def ignore_unsure(
     if confidence.shape != class_ids.shape:
         raise LabelError(f"{where}: has {confidence.shape} pixels, its label {class_ids.shape}. Expected the same.")
     return np.where(confidence < threshold * 255, np.uint8(IGNORE_ID), class_ids)
+
+
+def refuse_contradiction(text: Mapping[str, str], where: str, *, encoding: str, classes: ClassTable) -> None:
+    """Check that a label image does not say of itself that it holds other ids than it is read as.
+
+    What `segdata convert` and `segdata predict` write says so in a text chunk; other files say nothing.
+
+    Parameters
+    ----------
+    text : mapping of str to str
+        The text chunks of the PNG.
+    where : str
+        The file's name for messages.
+    encoding : {"trainIds", "labelIds"}
+        What it is read as.
+    classes : ClassTable
+        What its ids are read as.
+
+    Raises
+    ------
+    LabelError
+        If it says otherwise; names both.
+    """
+    told = told_settings(text)
+    if told.get("encoding", encoding) != encoding:
+        raise LabelError(
+            f"{where}: says that it holds {told['encoding']}, and is read as {encoding}. Pass --encoding "
+            f"{told['encoding']}, or set the source's encoding."
+        )
+    if told.get("classes_digest", classes.digest) != classes.digest:
+        raise LabelError(
+            f"{where}: says that its classes are '{told.get('classes')}', and is read as '{classes.name}'. Pass "
+            f"--classes {told.get('classes')}, or change data.classes."
+        )
+
+
+def told_settings(text: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings that made a label image, as it says in its text chunks; empty where it says nothing."""
+    try:
+        settings = json.loads(text.get("segdata", "null"))["settings"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def label_name(path: Path) -> tuple[str, Encoding] | None:

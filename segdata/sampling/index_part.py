@@ -11,15 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from segdata.codecs.png import decode_bands, decode_label, read_bytes
 from segdata.codecs.png_chunks import split_png
 from segdata.cpp.store import decode_cpp, read_cpp_bytes
-from segdata.errors import SettingsError, StoreError
+from segdata.errors import LabelError, SettingsError, StoreError
 from segdata.files import read_regular
 from segdata.labels.classes import ClassTable, train_id_lookup
 from segdata.labels.mapping import Encoding
-from segdata.labels.reading import ignore_unsure, read_ids, to_class_ids
+from segdata.labels.reading import ignore_unsure, read_ids, refuse_contradiction, to_class_ids
 from segdata.sampling.class_index import FORMAT
 from segdata.sampling.from_targets import scan_targets
 from segdata.sampling.merge import FileState, IndexedImage
@@ -91,6 +92,8 @@ class IndexItem:
         The confidence image of an auto-label.
     image, confidence_name : str
         Paths of the image and of the confidence image below SRC, empty where there is none.
+    image_path : Path or None
+        The image, absolute; its size is compared with that of the label.
     """
 
     key: str
@@ -98,6 +101,7 @@ class IndexItem:
     confidence: Path | None = None
     image: str = ""
     confidence_name: str = ""
+    image_path: Path | None = None
 
     @property
     def source(self) -> str:
@@ -168,6 +172,7 @@ def scan_file(source: ItemBytes, item: IndexItem, settings: IndexSettings) -> In
         entries, reach = scan_targets(targets, tile=settings.tile, where=where), min(targets.grids)
     else:
         entries = _scan_bytes(source, item, settings, where)
+        _refuse_other_size(item, entries.size)
     return IndexedImage(
         label=item.key,
         image=item.image,
@@ -266,6 +271,7 @@ def _scan_bytes(source: ItemBytes, item: IndexItem, settings: IndexSettings, whe
     num_classes, tile, data = settings.classes.num_classes, settings.tile, source.label.data
     if source.confidence is None and item.path.suffix != ".mat":
         parts = split_png(data, where)
+        refuse_contradiction(parts.text, where, encoding=settings.encoding, classes=settings.classes)
         size = (parts.header.height, parts.header.width)
         bands = decode_bands(parts, where, band_multiple(tile))
         return scan_bands(bands, size, settings.lookup, num_classes, tile=tile, where=where)
@@ -275,6 +281,22 @@ def _scan_bytes(source: ItemBytes, item: IndexItem, settings: IndexSettings, whe
         confidence = decode_label(source.confidence.data, str(item.confidence))
         class_ids = ignore_unsure(class_ids, confidence, settings.confidence, where=str(item.confidence))
     return scan_label(class_ids, train_id_lookup(num_classes), num_classes, tile=tile, where=where)
+
+
+def _refuse_other_size(item: IndexItem, size: tuple[int, int]) -> None:
+    """Raise where the image of a label has another size; only its header is read, and what cannot be read is left."""
+    if item.image_path is None:
+        return
+    try:
+        with Image.open(item.image_path) as image:
+            found = (image.height, image.width)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return
+    if found != size:
+        raise LabelError(
+            f"{item.path}: has {size[0]}x{size[1]} pixels (height x width), its image {item.image_path} "
+            f"{found[0]}x{found[1]}. Expected the same. Are they a pair?"
+        )
 
 
 def _refuse_other_classes(meta: Any, settings: IndexSettings, where: str) -> None:

@@ -41,6 +41,7 @@ def test_draws(rank, num_ranks):
     check(GOLDEN, f"draws of rank {rank} of {num_ranks}", told)
 
 
+BOTH = ("--split", "train", "--split", "val")
 SETTINGS = {
     "plain": {},
     "scaled and flipped": {"scales": (0.5, 2.0), "flip": True},
@@ -54,6 +55,7 @@ def city(tmp_path_factory):
 
     root = tmp_path_factory.mktemp("numbers")
     write_cityscapes(root / "cityscapes", (96, 192), train=3, val=1, train_extra=1, auto_labels=True)
+    write_cityscapes(root / "plain", (96, 192), train=3, val=1)
     return root
 
 
@@ -65,7 +67,7 @@ def test_crops_of_the_public_data_set(city, tmp_path, settings):
     from segdata.commands import group
     from segdata.data.crop_dataset import CropDataset
 
-    words = ["index", str(city / "cityscapes"), "-o", str(tmp_path / "x.npz"), "--tile", "32"]
+    words = ["index", str(city / "plain"), "-o", str(tmp_path / "x.npz"), "--tile", "32", *BOTH]
     assert CliRunner().invoke(group, words).exit_code == 0
     mixed = [Source(ClassIndex.load(tmp_path / "x.npz"), class_uniform=0.5)]
     dataset = CropDataset(mixed, (48, 64), seed=3, **SETTINGS[settings])

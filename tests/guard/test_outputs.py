@@ -17,6 +17,7 @@ from toy_model import write_toy_checkpoint
 from segdata.commands import group
 from segdata.synthetic import write_cityscapes, write_vistas
 
+BOTH = ("--split", "train", "--split", "val")
 GOLDEN = Path(__file__).parent / "outputs.json"
 
 
@@ -66,14 +67,14 @@ def test_precompute_cpp(scenes, tmp_path, pin):
 
 def test_index(scenes, tmp_path, pin):
     (tmp_path / "out").mkdir()
-    segdata("index", scenes / "city", "-o", tmp_path / "out/index.npz", "--tile", 32)
+    segdata("index", scenes / "city", "-o", tmp_path / "out/index.npz", "--tile", 32, *BOTH)
     pin("index", tmp_path / "out")
 
 
 def test_chain_of_the_converted(scenes, tmp_path, pin):
     segdata("convert-mapillary", scenes / "v1.2", tmp_path / "city")
     segdata("precompute-cpp", tmp_path / "city", tmp_path / "out/cpp", "--scales", 4)
-    segdata("index", tmp_path / "city", "-o", tmp_path / "out/index.npz")
+    segdata("index", tmp_path / "city", "-o", tmp_path / "out/index.npz", *BOTH)
     pin("chain", tmp_path / "out")
 
 
@@ -109,7 +110,7 @@ JSON_COMMANDS = {
     "convert-mapillary": ["convert-mapillary", "v1.2", "OUT"],
     "convert": ["convert", "v1.2/training/labels", "OUT", "--mapping", "vistas-v1.2-to-cityscapes"],
     "precompute-cpp": ["precompute-cpp", "city", "OUT", "--scales", 4],
-    "index": ["index", "city", "-o", "OUT"],
+    "index": ["index", "city", "-o", "OUT", *BOTH],
 }
 
 
@@ -128,7 +129,7 @@ def test_keys_of_json(scenes, tmp_path, name):
 @pytest.mark.parametrize("name", JSON_COMMANDS)
 def test_exit_code_and_state_after_a_fault(tmp_path, name, fail_fast):
     write_vistas(tmp_path / "v1.2", 3, (32, 64), validation=1)  # two labels to train on: --fail-fast leaves one untried
-    write_cityscapes(tmp_path / "city", (32, 64), train=2, val=0)
+    write_cityscapes(tmp_path / "city", (32, 64), train=2, val=1)
     for pattern in ("v1.2/training/labels/*.png", "city/gtFine/train/*/*TrainIds.png"):
         sorted(tmp_path.glob(pattern))[0].write_bytes(b"damaged")
     words = words_of(name, tmp_path, tmp_path / ("out.npz" if name == "index" else "out"))
@@ -147,6 +148,6 @@ def test_real_sample(vistas_sample, tmp_path, command):
         segdata(command, city, tmp_path / "out", "--scales", 2, 4, 8)
     elif command == "index":
         (tmp_path / "out").mkdir()
-        segdata(command, city, "-o", tmp_path / "out/index.npz")
+        segdata(command, city, "-o", tmp_path / "out/index.npz", *BOTH)
     folder = city if command == "convert-mapillary" else tmp_path / "out"
     check(GOLDEN, f"real sample: {command}", describe_tree(folder, hide))
