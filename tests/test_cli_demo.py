@@ -17,7 +17,7 @@ def test_the_chain_runs_and_runs_again(tmp_path: Path) -> None:
         result = CliRunner().invoke(group, ["demo", "--data-only", str(folder)], catch_exceptions=False)
         assert result.exit_code == 0, result.output
     assert (folder / "pooling.png").stat().st_size > 10_000
-    stored = sorted((folder / "soft-targets").rglob("*.cpp.npz"))
+    stored = sorted((folder / "vistas-cityscapes-cpp").rglob("*.cpp.npz"))
     assert len(stored) == 12
     assert segdata.load_cpp(stored[0]).counts(8).shape == (20, 64, 128)
 

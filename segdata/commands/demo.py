@@ -38,10 +38,11 @@ def chain(folder: Path) -> list[tuple[str, list[str]]]:
         ),
         (
             "Soft targets of every label, three scales in a file",
-            ["precompute-cpp", "--scales", "2", "4", "8", at("vistas-cityscapes"), at("soft-targets")],
+            ["precompute-cpp", "--scales", "2", "4", "8", at("vistas-cityscapes"), at("vistas-cityscapes-cpp")],
         ),
+        ("", ["precompute-cpp", "--scales", "2", "4", "8", at("cityscapes"), at("cityscapes-cpp")]),
         ("Both outputs are read again and held against their labels", ["verify", at("vistas-cityscapes")]),
-        ("", ["verify", at("soft-targets")]),
+        ("", ["verify", at("vistas-cityscapes-cpp")]),
         ("What nearest-neighbor down-sampling loses", ["plot", "pooling", str(label), "-o", at("pooling.png")]),
         *(
             (
@@ -69,8 +70,12 @@ def training(folder: Path) -> list[tuple[str, list[str]]]:
     """Return the steps that need torch: train a tiny SeeThroughNet, measure it, look at what it makes of an image."""
     run, images = str(folder / "run"), str(folder / "cityscapes" / "leftImg8bit" / "val")
     settings = ("--set", f"data.root={folder}")
+    stored = ("--set", "loss.targets=store", "--set", "augmentation.scale=[0.25, 0.5, 1]")
     return [
-        ("A tiny SeeThroughNet, trained on that mixture", ["train", "--config", RECIPE, *settings, "--out", run]),
+        (
+            "A tiny SeeThroughNet, trained on that mixture and on the stored targets",
+            ["train", "--config", RECIPE, *settings, *stored, "--out", run],
+        ),
         ("How good it is on scenes that it has not seen", ["evaluate", run]),
         ("What it makes of them", ["predict", run, images, str(folder / "predictions"), "--write", "overlay"]),
     ]

@@ -105,7 +105,7 @@ class LossRecipe(Section):
     """Factor of the loss on the map of each image scale."""
     targets: Literal["auto", "store", "device"] = "auto"
     """Where pooled targets come from. auto: the store where it happens to be exact for a crop, else the device; store:
-    crops at scale 1 begin on whole cells, so that the store is exact there; device: always pooled there."""
+    crops begin on whole cells, so that the store is exact at scales such as 0.5, 1, 2; device: always pooled there."""
     areas: Literal["crop", "image"] = "crop"
     """What pooled targets are counted on: the crop's label, which scaling thins out [paper], or the image's own, by
     exact area."""

@@ -106,8 +106,9 @@ class AugmentationRecipe(Section):
 
     crop: Size
     """(height, width) in pixels."""
-    scale: tuple[float, float] = (0.5, 2.0)
-    """Smallest and largest factor by which an image is scaled before it is cropped [paper]."""
+    scale: tuple[float, ...] = Field(default=(0.5, 2.0), min_length=1)
+    """Factors by which an image is scaled before it is cropped: two are the ends of a range [paper]; one, or three and
+    more, are drawn with equal probability, and stored targets are exact at them."""
     flip: float = Field(default=0.5, ge=0, le=1)
     """Chance of mirroring left to right."""
     color: Literal["none", "photometric", "jitter"] = "photometric"
@@ -135,10 +136,12 @@ class AugmentationRecipe(Section):
     def _ranges(self) -> Self:
         if min(self.crop) < 1:
             raise ValueError(f"crop: {self.crop} is no (height, width). Expected are two numbers above 0.")
-        if not 0 < self.scale[0] <= self.scale[1]:
+        if min(self.scale) <= 0 or (len(self.scale) == 2 and self.scale[0] > self.scale[1]):
             raise ValueError(
                 f"scale: {self.scale} is not a range. Expected are two factors above 0, the smaller first."
             )
+        if len(set(self.scale)) < len(self.scale) > 2:
+            raise ValueError(f"scale: {self.scale} names a factor twice. Expected is each once.")
         if not 0 < self.blur_sigma[0] <= self.blur_sigma[1]:
             raise ValueError(f"blur_sigma: {self.blur_sigma} is not a range. Expected are two, the smaller first.")
         return self

@@ -4,6 +4,7 @@ The numbers are drawn here, without a pixel at hand; `segdata.data.crop_box` and
 So a crop is the same in any worker, on any rank, after any resumption.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
@@ -66,25 +67,24 @@ def draw_augmentation(seed: int, position: int, recipe: AugmentationRecipe) -> A
     steps = list(_COLORS[recipe.color](iter(colors), recipe))
     if blur < recipe.blur:
         steps.append(ColorStep("blur", _between(sigma, *recipe.blur_sigma)))
-    return Augmentation(_between(scale, *recipe.scale), (row, column), mirror < recipe.flip, tuple(steps))
+    return Augmentation(_scale(scale, recipe.scale), (row, column), mirror < recipe.flip, tuple(steps))
 
 
 def aligned(box: CropBox, step: int, center: tuple[int, int] | None) -> CropBox:
-    """Move a crop of an unscaled image by less than a step so that it begins on multiples of it.
+    """Move a crop by less than a step so that it begins on a multiple of it, in pixels of the image.
 
     Parameters
     ----------
     box : CropBox
-        At scale 1.
     step : int
-        Side of the cells of stored targets, in pixels.
+        Side of the cells of stored targets, in pixels of the image.
     center : (int, int) or None
         (row, column) of a pixel that must stay in the crop.
 
     Returns
     -------
     CropBox
-        Along an axis where the image is smaller than the crop, as it was.
+        Along an axis where the image is smaller than the crop, the image stays inside the crop if that is possible.
 
     Examples
     --------
@@ -93,15 +93,15 @@ def aligned(box: CropBox, step: int, center: tuple[int, int] | None) -> CropBox:
     (0.0, 8.0)
     """
     axes = zip((box.top, box.left), box.size, box.image_size, center or (None, None), strict=True)
-    top, left = (_aligned_start(int(start), crop, length, step, middle) for start, crop, length, middle in axes)
+    top, left = (_aligned_start(start, crop / box.scale, length, step, middle) for start, crop, length, middle in axes)
     return CropBox(float(top), float(left), box.scale, box.size, box.image_size)
 
 
-def _aligned_start(start: int, crop: int, length: int, step: int, middle: int | None) -> int:
-    """Return the multiple of a step below the start, or the one above it where the crop would lose the pixel."""
+def _aligned_start(start: float, crop: float, length: int, step: int, middle: int | None) -> int:
+    """Return the multiple of a step below the start, or the one above where the crop would lose what it must show."""
+    below = math.floor(start / step) * step
     if length < crop:
-        return start
-    below = start // step * step
+        return below + step if below + crop < length and below + step <= 0 else below
     if middle is not None and middle >= below + crop and below + step + crop <= length:
         return below + step
     return below
@@ -141,6 +141,13 @@ def _none(_numbers: Iterator[float], _recipe: AugmentationRecipe) -> Iterator[Co
 
 
 _COLORS = {"none": _none, "photometric": _photometric, "jitter": _jitter}
+
+
+def _scale(number: float, scales: tuple[float, ...]) -> float:
+    """Return a factor of a range, or one of several."""
+    if len(scales) == 2:
+        return _between(number, *scales)
+    return scales[int(number * len(scales))]
 
 
 def _between(number: float, low: float, high: float) -> float:

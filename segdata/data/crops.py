@@ -60,7 +60,7 @@ class CropReader:
     fill : (int, int, int)
         Red, green, blue of padding.
     align : int
-        Crops of unscaled images begin on multiples of this many pixels.
+        Crops begin on multiples of this many of their pixels, where that is a whole number of pixels of the image.
     scale_steps : int, optional
         Scales are rounded to multiples of 1 / `scale_steps`.
     """
@@ -102,7 +102,8 @@ class CropReader:
         if self.scale_steps is not None:
             scale = round(scale * self.scale_steps) / self.scale_steps
         box = place_crop(size, self.augmentation.crop, scale=scale, center=draw.center, where=random.where)
-        return aligned(box, self.align, draw.center) if self.align > 1 and scale == 1 else box
+        step = self.align / scale
+        return aligned(box, int(step), draw.center) if self.align > 1 and step.is_integer() else box
 
     def read_label(self, source: int, image_id: int) -> NDArray[np.uint8]:
         """Return the class ids of a whole label; see `read_label_of`."""

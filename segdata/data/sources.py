@@ -1,7 +1,7 @@
 """The sources of a recipe as the sampler takes them: indexes that are named are loaded, the others built and shared."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ def open_sources(
     on_first: Callable[[Callable[[], Any]], None] = call,
     *,
     scan_all: bool = False,
+    stored: bool = False,
     progress: bool = False,
 ) -> list[TrainingSource]:
     """Return the sources of a recipe, in its order.
@@ -61,6 +62,9 @@ def open_sources(
         Calls a function on the first rank and lets the others wait; `DistributedContext.on_first`.
     scan_all : bool
         Build whole indexes of sources that draw nothing by class as well.
+    stored : bool
+        Stored targets are trained on: take those beside a source where the recipe names none, as precompute-cpp writes
+        them, and refuse a source without. Sources of which unsure pixels are ignored have none.
     progress : bool
         Show progress.
 
@@ -69,7 +73,13 @@ def open_sources(
     SegdataError
         If there is no data, a label is bad, or an index is stale or of other classes; the same on every rank.
     """
-    return [_open(source, data, indexes, on_first, scan_all, progress) for source in data.located_sources]
+    opened = [_open(source, data, indexes, on_first, scan_all, progress) for source in data.located_sources]
+    if not stored:
+        return opened
+    return [
+        replace(source, store=_store_of(recipe, source))
+        for recipe, source in zip(data.located_sources, opened, strict=True)
+    ]
 
 
 def plan_source(recipe: SourceRecipe, data: DataRecipe, indexes: Path) -> IndexPlan:
@@ -123,6 +133,26 @@ def _open(
         name=recipe.name,
     )
     return TrainingSource(source, recipe.cpp)
+
+
+def _store_of(recipe: SourceRecipe, source: TrainingSource) -> Path | None:
+    """Return the folder of a source's stored targets, None where they cannot be those of its labels.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such folder; the message has the command that makes it.
+    """
+    index = source.source.index
+    if float(index.head.settings.get("confidence", 0)) > 0 and any(index.names("confidence")):
+        return None  # what is ignored depends on the confidence, which the store does not know
+    folder = recipe.cpp or recipe.root.with_name(f"{recipe.root.name}-cpp")
+    if not folder.is_dir():
+        raise SettingsError(
+            f"{folder}: there are no stored targets of source '{recipe.name}'. Make them with: segdata precompute-cpp "
+            f"{recipe.root} {folder}, or set loss.targets to auto."
+        )
+    return folder
 
 
 def _encoding(recipe: SourceRecipe, samples: list[LabeledImage]) -> Encoding:

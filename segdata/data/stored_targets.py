@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segdata.cpp.checks import count_dtype
 from segdata.cpp.scaling import ScaledGrid, scaled_counts
 from segdata.cpp.store import ENDING, load_cpp
 from segdata.cpp.targets import CPPTargets
@@ -41,24 +42,63 @@ class TargetStore:
     def counts(self, index: ClassIndex, image_id: int, box: CropBox, *, flip: bool) -> Counts:
         """Return the counts of a crop, for those of the cells that the store has exactly; none where it has none.
 
-        Exact they are where the crop is not scaled, lies within the image, and begins on a whole cell.
+        A cell of s pixels of the crop covers s / r pixels of a label that is scaled by r. The store has it exactly
+        where that is a multiple of a stored scale and the crop begins on whole cells. Beyond the image, cells are
+        ignored.
+
+        Returns
+        -------
+        dict of int to ndarray, shape (K + 1, ceil(h / cell), ceil(w / cell))
+            By side of the cell in pixels of the crop; in pixels of the label, so that a cell sums to (s / r)^2.
 
         Raises
         ------
         StoreError
-            If the file is missing or damaged, or was made from another label.
+            If the file is missing or damaged, or was made from another label or by another class table.
         """
-        if box.scale != 1 or not _is_inside(box):
-            return {}
         path = self.folder / index.label_name(image_id).with_suffix(ENDING)
         targets = load_cpp(path)
         _refuse_other_label(targets, index, image_id, path)
-        (top, left), (height, width) = (int(box.top), int(box.left)), box.size
-        if not _on_cells(targets, top, left, height, width) or (flip and width % targets.step):
-            return {}
-        crop = targets.crop(top, left, height, width)
-        crop = crop.flip() if flip else crop
-        return {cell: _signed(crop.counts(cell)) for cell in self.cells if any(cell % held == 0 for held in crop.grids)}
+        found = {}
+        for cell in self.cells:
+            side = cell / box.scale
+            if side.is_integer() and any(int(side) % held == 0 for held in targets.grids):
+                counts = _counts_of_crop(targets, box, cell, int(side), flip=flip)
+                if counts is not None:
+                    found[cell] = _signed(counts)
+        return found
+
+
+def _counts_of_crop(targets: CPPTargets, box: CropBox, cell: int, side: int, *, flip: bool) -> NDArray[Any] | None:
+    """Return the counts of a crop in cells of `cell` of its pixels, `side` of the label's; None where they are cut."""
+    (top, left), (height, width) = (box.top, box.left), box.size
+    if top % side or left % side or height % cell or width % cell:
+        return None
+    rows = _inside(int(top) // side, height // cell, -(-targets.size[0] // side))
+    columns = _inside(int(left) // side, width // cell, -(-targets.size[1] // side))
+    dtype = count_dtype(side)
+    counts = np.zeros((targets.num_classes + 1, height // cell, width // cell), dtype)
+    counts[-1] = side * side  # what lies beyond the label is ignored
+    if len(rows) and len(columns):
+        first_row, first_column = int(top) // side, int(left) // side
+        down = slice(rows.start - first_row, rows.stop - first_row)
+        across = slice(columns.start - first_column, columns.stop - first_column)
+        counts[:, down, across] = _counts_of_cells(targets, side, rows, columns)
+    return counts[:, :, ::-1] if flip else counts
+
+
+def _inside(first: int, number: int, there: int) -> range:
+    """Return which of `number` cells from `first` on lie in a label of `there` cells."""
+    return range(max(first, 0), max(min(first + number, there), 0))
+
+
+def _counts_of_cells(targets: CPPTargets, side: int, rows: range, columns: range) -> NDArray[Any]:
+    """Return the counts of a box of cells; where the stored scales allow it, nothing else is made dense."""
+    ends = [min(cells.stop * side, size) for cells, size in zip((rows, columns), targets.size, strict=True)]
+    if side % targets.step == 0:
+        top, left = rows.start * side, columns.start * side
+        return targets.crop(top, left, ends[0] - top, ends[1] - left).counts(side)
+    return targets.counts(side)[:, rows.start : rows.stop, columns.start : columns.stop]
 
 
 def image_areas(
@@ -107,25 +147,15 @@ def image_areas(
     return counts
 
 
-def _is_inside(box: CropBox) -> bool:
-    ends = (box.top + box.size[0], box.left + box.size[1])
-    return min(box.top, box.left) >= 0 and ends[0] <= box.image_size[0] and ends[1] <= box.image_size[1]
-
-
-def _on_cells(targets: CPPTargets, top: int, left: int, height: int, width: int) -> bool:
-    """Say whether all sides of a box lie between cells, or at the label's edge."""
-    ends = zip((top + height, left + width), targets.size, strict=True)
-    return not (top % targets.step or left % targets.step) and all(
-        end % targets.step == 0 or end == size for end, size in ends
-    )
-
-
 def _refuse_other_label(targets: CPPTargets, index: ClassIndex, image_id: int, path: Path) -> None:
     digest = index.arrays["label_digests"][image_id].tobytes()
     if any(digest) and targets.meta["about"].get("label_digest") != digest.hex():
         raise StoreError(
             f"{path}: was made from another content of {index.label_path(image_id)}. Run precompute-cpp again."
         )
+    table = targets.meta["about"].get("settings", {}).get("classes_digest", index.head.class_table)
+    if table != index.head.class_table:
+        raise StoreError(f"{path}: was made by another class table than the index. Run precompute-cpp with --classes.")
 
 
 def _signed(counts: NDArray[Any]) -> NDArray[Any]:

@@ -122,6 +122,7 @@ class _Loop:
         self.saved = folder.path(self.progress.step) if self.progress.step else None
         self.reporter = Reporter(run, progress=progress)
         self.watch = Stopwatch()
+        self._targets_told = False
         self._targets: Counter[str] = Counter()  # of this rank, since they were added to the progress
         validation = self.recipe.data.located_validation
         self.validation = [] if validation is None else find_samples(validation)
@@ -249,7 +250,7 @@ class _Loop:
         figures = {name: total / self.world.num_ranks for name, total in zip(names, totals, strict=True)}
         self._add_targets()
         progress = self.progress
-        record = {
+        record: dict[str, Any] = {
             "loss": figures["loss"],
             "lr": rate,
             "gradient_norm": report.gradient_norm,
@@ -263,6 +264,15 @@ class _Loop:
             "speed": self._speed(),
         }
         self.reporter.train(record)
+        self._tell_targets(record["targets"])
+
+    def _tell_targets(self, targets: Mapping[str, int]) -> None:
+        """Say once, when pooled targets were first counted, where they come from."""
+        total = sum(targets.values())
+        if total and not self._targets_told and self.world.is_first:
+            self._targets_told = True
+            told = ", ".join(f"{100 * number / total:.0f}% {name}" for name, number in targets.items() if number)
+            logger.info(f"targets: {told}")
 
     def _loss_counters(self) -> dict[str, int]:
         """Return what the losses of all ranks have counted since the run, or its resumption, began."""

@@ -134,9 +134,8 @@ class Run:
 
     def _load_data(self, *, progress: bool) -> None:
         recipe, world = self.recipe, self.world
-        sources = open_sources(
-            recipe.data, index_folder(self.out), world.on_first, progress=progress and world.is_first
-        )
+        stored, shown = recipe.loss.targets == "store", progress and world.is_first
+        sources = open_sources(recipe.data, index_folder(self.out), world.on_first, stored=stored, progress=shown)
         images, accumulated = recipe.schedule.per_rank(world.num_ranks)
         num_images = images_of([source.source for source in sources])
         self.sampler = MixedClassUniformSampler(

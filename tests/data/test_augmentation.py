@@ -112,5 +112,16 @@ def test_an_aligned_crop_begins_on_a_cell_and_keeps_the_pixel(center):
         assert (box.top, box.left) == (16, 8)
 
 
-def test_a_crop_larger_than_the_image_is_not_moved():
-    assert aligned(CropBox(-3.0, 0.0, 1.0, (8, 8), (5, 8)), 4, None).top == -3.0
+def test_a_crop_larger_than_the_image_is_moved_with_the_image_inside():
+    assert aligned(CropBox(-3.0, 0.0, 1.0, (8, 8), (5, 8)), 4, None).top == 0.0
+
+
+def test_several_factors_are_drawn_alike_and_two_are_a_range():
+    some = AugmentationRecipe(crop=(4, 4), scale=(0.5, 1.0, 2.0))
+    drawn = [draw_augmentation(0, position, some).scale for position in range(3000)]
+    assert sorted({*drawn}) == [0.5, 1.0, 2.0]
+    assert all(900 < drawn.count(scale) < 1100 for scale in (0.5, 1.0, 2.0))
+    assert draw_augmentation(0, 7, AugmentationRecipe(crop=(4, 4), scale=(1.5,))).scale == 1.5
+    assert (
+        len({draw_augmentation(0, n, AugmentationRecipe(crop=(4, 4), scale=(0.5, 2.0))).scale for n in range(9)}) == 9
+    )

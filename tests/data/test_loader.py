@@ -35,12 +35,12 @@ def draws(found: TrainingDataset, number: int = 12) -> list[Draw]:
     return Stream([source.source for source in found.sources], 3).draws(0, number).to_draws()
 
 
-def write_store(found: TrainingDataset, folder: Path) -> None:
+def write_store(found: TrainingDataset, folder: Path, **more: object) -> None:
     """Write the pooled targets of every label of the first source."""
     index = found.sources[0].source.index
     for image in range(index.num_images):
         path = index.label_path(image)
-        about = {"label_digest": digest_of_bytes(path.read_bytes())}
+        about = {"label_digest": digest_of_bytes(path.read_bytes()), **more}
         target = folder / index.label_name(image).with_suffix(".cpp.npz")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(encode_cpp(pool_targets(read_label(path), [4, 8]), about))
@@ -112,6 +112,44 @@ def test_scaled_crops_have_no_stored_targets(tmp_path):
     found = dataset(tmp_path, f"data.sources.whole.cpp={tmp_path}/store", cells=(4, 8), stored=True)
     write_store(found, tmp_path / "store")
     assert not any(found[draw].counts for draw in draws(found))
+
+
+def test_stored_targets_at_discrete_scales_have_the_areas_of_the_label(tmp_path):
+    settings = ("augmentation.scale=[0.5,1,2]", f"data.sources.whole.cpp={tmp_path}/store")
+    found = dataset(tmp_path, *settings, cells=(8, 16), stored=True, align=True)
+    write_store(found, tmp_path / "store")
+    chosen = [draw for draw in draws(found, 40) if draw.source == 0]
+    assert {found.reader.read(draw).box.scale for draw in chosen} == {0.5, 1.0, 2.0}
+    for draw in chosen:  # padded and flipped ones among them
+        sample, crop = found[draw], found.reader.read(draw)
+        areas = image_areas(crop.whole_label, crop.box, (8, 16), flip=crop.flipped, num_classes=19)
+        assert sample.counts.keys() == {8, 16}
+        for cell, counts in sample.counts.items():
+            side = int(cell / crop.box.scale)
+            assert (counts.numpy() / side**2).tolist() == (areas[cell] / areas[cell].sum(0)).tolist()
+
+
+def test_stored_targets_at_scales_of_1_and_above_are_those_that_the_device_pools(tmp_path):
+    settings = ("augmentation.scale=[1,2,4]", f"data.sources.whole.cpp={tmp_path}/store")
+    found = dataset(tmp_path, *settings, cells=(16,), stored=True, align=True)
+    write_store(found, tmp_path / "store")
+    for draw in [draw for draw in draws(found, 20) if draw.source == 0]:
+        sample, scale = found[draw], found.reader.read(draw).box.scale
+        pooled = cpp_counts(sample.class_ids, 16)
+        assert (sample.counts[16].to(torch.int64) * int(scale**2)).tolist() == pooled.tolist()
+
+
+def test_a_store_of_another_class_table_is_refused(tmp_path):
+    settings = ("augmentation.scale=[1.0,1.0]", f"data.sources.whole.cpp={tmp_path}/store")
+    found = dataset(tmp_path, *settings, cells=(4, 8), stored=True, align=True)
+    write_store(found, tmp_path / "store", settings={"classes_digest": "0" * 32})
+    assert all("by another class table" in found[draw].fault for draw in draws(found, 12) if draw.source == 0)
+
+
+def test_a_missing_store_is_named_with_the_command_that_makes_it(tmp_path):
+    recipe = small_recipe(tmp_path)
+    with pytest.raises(SettingsError, match=r"city-cpp: there are no stored targets of source 'whole'\. Make them"):
+        open_sources(recipe.data, tmp_path / "indexes", stored=True)
 
 
 def test_targets_of_another_label_are_refused(tmp_path):
