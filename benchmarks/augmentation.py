@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from segdata.codecs.photos import read_image
+from segdata.codecs.photos import Photo, read_image
 from segdata.config.recipe import AugmentationRecipe
 from segdata.data.augmentation import draw_augmentation
 from segdata.data.color_tensors import change_colors
@@ -35,6 +35,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     smooth = Image.fromarray(rng.integers(0, 256, (64, 128, 3), dtype=np.uint8)).resize(IMAGE[::-1])
+    whole = Photo.of_array(np.asarray(smooth))
     crop = torch.from_numpy(rng.integers(0, 256, (3, *CROP), dtype=np.uint8))
     boxes = [place_crop(IMAGE, CROP, scale=scale) for scale in np.linspace(0.5, 2, REPEATS)]
     rows = []
@@ -42,7 +43,7 @@ def main() -> None:
         path = Path(folder) / "image.png"
         smooth.save(path)
         rows.append((f"read a PNG of {IMAGE[0]} x {IMAGE[1]}", milliseconds(lambda _: read_image(path))))
-    rows.append(("scale and crop it", milliseconds(lambda number: crop_image(smooth, boxes[number]))))
+    rows.append(("scale and crop it", milliseconds(lambda number: crop_image(whole, boxes[number]))))
     devices = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
     for device in devices:
         wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)

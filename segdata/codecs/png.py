@@ -49,6 +49,77 @@ def read_label(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]
     return decode_label(read_bytes(path), str(path), max_pixels=max_pixels)
 
 
+def decode_label_rows(parts: PngParts, where: str, top: int, bottom: int) -> NDArray[np.uint8]:
+    """Decode some rows of a label; those below them are not inflated.
+
+    Parameters
+    ----------
+    parts : PngParts
+        As `segdata.codecs.png_chunks.split_png` gives them.
+    where : str
+        The file's name for messages.
+    top, bottom : int
+        First row, and the one after the last, within the image.
+
+    Returns
+    -------
+    ndarray of uint8, shape (bottom - top, W)
+
+    Raises
+    ------
+    LabelError
+        If the pixel data are damaged as far as they are read.
+    """
+    if not _has_plain_rows(parts.header):
+        return _decode_packed(parts, where)[top:bottom]
+    ids = np.empty((bottom - top, parts.header.width), np.uint8)
+    _fill_rows(ids, _restore_bands(parts, where), top)
+    return ids
+
+
+def decode_photo_rows(parts: PngParts, top: int, bottom: int, right: int) -> NDArray[np.uint8] | None:
+    """Decode some rows of a photograph up to a column; what is below is not inflated, what is beyond not restored.
+
+    Parameters
+    ----------
+    parts : PngParts
+        As `segdata.codecs.png_chunks.split_photo` gives them.
+    top, bottom : int
+        First row, and the one after the last, within the image.
+    right : int
+        The column after the last.
+
+    Returns
+    -------
+    ndarray of uint8, shape (bottom - top, right, 3), or None
+        Red, green, blue; without transparency, as Pillow gives them. None if the pixel data are damaged.
+    """
+    header = parts.header
+    pixels = np.empty((bottom - top, right * header.samples), np.uint8)
+    try:
+        _fill_rows(pixels, _restore_bands(parts, "", row_bytes=pixels.shape[1]), top)
+    except LabelError:
+        return None
+    samples = pixels.reshape(bottom - top, right, header.samples)
+    if header.is_palette:
+        palette = np.frombuffer(parts.palette or b"", np.uint8).reshape(-1, 3)
+        return palette[samples[:, :, 0]] if int(samples.max()) < len(palette) else None
+    return np.repeat(samples[:, :, :1], 3, axis=2) if header.samples < 3 else np.ascontiguousarray(samples[:, :, :3])
+
+
+def _fill_rows(out: NDArray[np.uint8], bands: Iterator[NDArray[np.uint8]], top: int) -> None:
+    """Copy rows from `top` on out of bands of all rows, each behind one byte, until `out` is full."""
+    first, bottom = 0, top + len(out)
+    for band in bands:
+        last = first + len(band)
+        start, stop = max(first, top), min(last, bottom)
+        if start < stop:
+            out[start - top : stop - top] = band[start - first : stop - first, 1 : 1 + out.shape[1]]
+        if last > bottom:
+            return  # where the last row is wanted, the stream's end is verified
+        first = last
+
+
 def read_bytes(path: Path) -> bytes:
     """Return the bytes of a file, or raise a `LabelError` that says why they cannot be had."""
     try:
@@ -174,17 +245,11 @@ def rows_per_band(row_bytes: int, multiple: int = 1) -> int:
 
 def decode_pixels(parts: PngParts, where: str) -> NDArray[np.uint8]:
     """Decode the ids of a PNG taken apart, shape (H, W); see `decode_label`."""
-    if not _has_plain_rows(parts.header):
-        return _decode_packed(parts, where)
-    ids, start = np.empty((parts.header.height, parts.header.width), np.uint8), 0
-    for band in _restore_bands(parts, where):
-        ids[start : start + len(band)] = band[:, 1:]
-        start += len(band)
-    return ids
+    return decode_label_rows(parts, where, 0, parts.header.height)
 
 
 def _has_plain_rows(header: PngHeader) -> bool:
-    """Say whether the stream holds a byte per pixel, row by row."""
+    """Say whether the stream holds whole bytes, row by row."""
     return header.bit_depth == 8 and not header.interlaced
 
 
@@ -258,10 +323,17 @@ def _inflater(parts: PngParts, where: str) -> Any:
     return igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB)
 
 
-def _restore_bands(parts: PngParts, where: str, multiple: int = 1) -> Iterator[NDArray[np.uint8]]:
-    """Inflate plain rows band by band and undo their filters while a band is in the cache, shape (n, 1 + width)."""
-    height, row_bytes = parts.header.height, parts.header.width
-    stream, restorer = _PixelStream(parts, where), RowRestorer(row_bytes)
+def _restore_bands(
+    parts: PngParts, where: str, multiple: int = 1, row_bytes: int | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """Inflate plain rows band by band and undo their filters while a band is in the cache, shape (n, 1 + width).
+
+    `row_bytes` is how many bytes of a photograph's rows are wanted; of gray ones all are made.
+    """
+    height, width, samples = parts.header.height, parts.header.width, parts.header.samples
+    wanted = row_bytes if row_bytes is not None and samples > 1 else width * samples
+    stream, restorer = _PixelStream(parts, where), RowRestorer(wanted, samples)
+    row_bytes = width * samples
     step = rows_per_band(1 + row_bytes, multiple)
     for first in range(0, height, step):
         num_rows = min(step, height - first)

@@ -20,6 +20,7 @@ MAX_DEFLATE_RATIO = 1032
 
 _IHDR = struct.Struct(">IIBBBBB")
 _COLOR_TYPES = {0: "gray", 2: "RGB", 3: "palette", 4: "gray with alpha", 6: "RGB with alpha"}
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a pixel, by color type
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _COPY_AGAIN = "Copy it again from its source."
 # (first row, first column, row step, column step) of Adam7's seven passes.
@@ -54,7 +55,7 @@ class PngPass:
 
 @dataclass(frozen=True)
 class PngHeader:
-    """The IHDR chunk of a label image: sizes in pixels, bits per sample."""
+    """The IHDR chunk of an image: sizes in pixels, bits per sample."""
 
     width: int
     height: int
@@ -67,6 +68,11 @@ class PngHeader:
         """Say whether samples are palette indices (mode P) rather than gray values (mode L)."""
         return self.color_type == PALETTE
 
+    @property
+    def samples(self) -> int:
+        """Return the samples of a pixel: 1 for labels, up to 4 for photographs."""
+        return _SAMPLES[self.color_type]
+
     def passes(self) -> list[PngPass]:
         """Return the rectangles of the inflated stream in their order; one if the image is not interlaced."""
         grids = _ADAM7 if self.interlaced else ((0, 0, 1, 1),)
@@ -76,7 +82,7 @@ class PngHeader:
         height = -(-(self.height - row) // row_step)
         width = -(-(self.width - column) // column_step)
         rows, columns = slice(row, None, row_step), slice(column, None, column_step)
-        return PngPass(rows, columns, height, width, row_bytes=(width * self.bit_depth + 7) // 8)
+        return PngPass(rows, columns, height, width, row_bytes=(width * self.samples * self.bit_depth + 7) // 8)
 
     @property
     def raw_size(self) -> int:
@@ -126,6 +132,30 @@ def split_png(data: bytes, where: str, *, max_pixels: int = MAX_PIXELS) -> PngPa
     chunks = list(_walk_chunks(data, where))
     header = _parse_header(chunks[0], where)
     _check_header(header, where, max_pixels)
+    return _parts_of(chunks, header, where)
+
+
+def split_photo(data: bytes) -> PngParts | None:
+    """Take a PNG photograph apart, if its rows can be read one by one.
+
+    Returns
+    -------
+    PngParts or None
+        None for other than 8 bits per sample, for interlaced files, and for damaged ones, about which Pillow has more
+        to say or which it reads all the same.
+    """
+    try:
+        chunks = list(_walk_chunks(data, ""))
+        header = _parse_header(chunks[0], "")
+        if header.bit_depth != 8 or header.interlaced or header.color_type not in _SAMPLES:
+            return None
+        return _parts_of(chunks, header, "") if header.width and header.height else None
+    except LabelError:
+        return None
+
+
+def _parts_of(chunks: list[tuple[bytes, memoryview]], header: PngHeader, where: str) -> PngParts:
+    """Return the parts of a PNG from its chunks, having checked their order and sizes."""
     _check_order([kind for kind, _ in chunks], header, where)
     idat = [body for kind, body in chunks if kind == b"IDAT"]
     palette = next((bytes(body) for kind, body in chunks if kind == b"PLTE"), None)

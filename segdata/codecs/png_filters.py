@@ -9,7 +9,7 @@ alignment, which the processors that Numba compiles for read and write like alig
 import numpy as np
 from numpy.typing import NDArray
 
-from segdata.compiled import compiled
+from segdata.compiled import compiled, inlined
 
 NO_FILTER, SUB, UP, AVERAGE, PAETH = range(5)
 _SPREAD = np.uint64(0x0101010101010101)  # times a byte: that byte eight times
@@ -46,7 +46,9 @@ class RowRestorer:
     Parameters
     ----------
     row_bytes : int
-        Bytes of a row without the filter byte.
+        Bytes of a row without the filter byte; of photographs, as many as are wanted from the left.
+    pixel_bytes : int
+        Bytes of a pixel: how far back the byte "before" is.
 
     Examples
     --------
@@ -57,8 +59,9 @@ class RowRestorer:
     [[5, 6, 10]]
     """
 
-    def __init__(self, row_bytes: int) -> None:
+    def __init__(self, row_bytes: int, pixel_bytes: int = 1) -> None:
         self._above = np.zeros(row_bytes, np.uint8)
+        self._pixel_bytes = pixel_bytes
 
     def restore_rows(self, filtered: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
         """Undo the filters of the next rows.
@@ -77,9 +80,15 @@ class RowRestorer:
         rows = filtered
         if filtered[:, 0].any():
             rows = np.empty_like(filtered)
-            if not _undo_filters(filtered, self._above, rows):
+            if self._pixel_bytes == 1:
+                restored = _undo_filters(filtered, self._above, rows)
+            else:
+                restored = _undo_photo_filters(filtered, self._above, rows, self._pixel_bytes)
+            if not restored:
                 return None
-        self._above = rows[-1, 1:].copy()  # writeable, whoever gave the rows: one type for the kernel
+        self._above = rows[
+            -1, 1 : 1 + self._above.size
+        ].copy()  # writeable, whoever gave the rows: one type for the kernel
         return rows
 
 
@@ -274,3 +283,74 @@ def _paeth(left: np.int64, above: np.int64, corner: np.int64) -> np.int64:
     if to_left <= to_above and to_left <= to_corner:
         return left
     return above if to_above <= to_corner else corner
+
+
+@inlined
+def _paeth_of(left: np.int32, above: np.int32, corner: np.int32) -> np.int32:
+    """Return what `_paeth` does, without a branch."""
+    down, across = above - corner, left - corner
+    to_left, to_above, to_corner = abs(down), abs(across), abs(down + across)
+    nearer = above if to_above <= to_corner else corner
+    return left if to_left <= min(to_above, to_corner) else nearer
+
+
+@compiled
+def _undo_photo_filters(
+    filtered: NDArray[np.uint8], above: NDArray[np.uint8], rows: NDArray[np.uint8], step: int
+) -> bool:
+    """Undo the filters of the first bytes of rows, as many as `above` has, in pixels of `step` bytes."""
+    for i in range(filtered.shape[0]):
+        filter_type, residuals, row = filtered[i, 0], filtered[i, 1 : 1 + above.size], rows[i, 1 : 1 + above.size]
+        if filter_type == NO_FILTER:
+            row[:] = residuals
+        elif filter_type == UP:
+            for j in range(row.size):
+                row[j] = residuals[j] + above[j]
+        elif filter_type == PAETH and step == 3:
+            _undo_paeth_of_three(residuals, above, row)
+        elif filter_type <= PAETH:
+            _undo_photo_row(filter_type, residuals, above, row, step)
+        else:
+            return False
+        above = row
+    return True
+
+
+@compiled
+def _undo_photo_row(
+    filter_type: int, residuals: NDArray[np.uint8], above: NDArray[np.uint8], row: NDArray[np.uint8], step: int
+) -> None:
+    """Undo Sub, Average or Paeth; before the first pixel, all is 0."""
+    if filter_type == SUB:
+        row[:step] = residuals[:step]
+        for j in range(step, row.size):
+            row[j] = residuals[j] + row[j - step]
+        return
+    if filter_type == AVERAGE:
+        for j in range(step):
+            row[j] = residuals[j] + (above[j] >> 1)
+        for j in range(step, row.size):
+            row[j] = residuals[j] + np.uint8((np.int64(row[j - step]) + np.int64(above[j])) >> 1)
+        return
+    for j in range(step):
+        row[j] = residuals[j] + above[j]
+    for j in range(step, row.size):
+        prediction = _paeth_of(np.int32(row[j - step]), np.int32(above[j]), np.int32(above[j - step]))
+        row[j] = residuals[j] + np.uint8(prediction)
+
+
+@compiled
+def _undo_paeth_of_three(residuals: NDArray[np.uint8], above: NDArray[np.uint8], row: NDArray[np.uint8]) -> None:
+    """Undo Paeth of red, green and blue: three chains side by side, of which no value waits for memory."""
+    left0, left1, left2 = np.int32(0), np.int32(0), np.int32(0)
+    corner0, corner1, corner2 = np.int32(0), np.int32(0), np.int32(0)
+    one = np.uint64(1)  # unsigned places: no look at whether they count from the end
+    for pixel in range(row.size // 3):
+        i = np.uint64(3 * pixel)
+        j, k = i + one, i + one + one
+        above0, above1, above2 = np.int32(above[i]), np.int32(above[j]), np.int32(above[k])
+        left0 = (residuals[i] + _paeth_of(left0, above0, corner0)) & np.int32(255)
+        left1 = (residuals[j] + _paeth_of(left1, above1, corner1)) & np.int32(255)
+        left2 = (residuals[k] + _paeth_of(left2, above2, corner2)) & np.int32(255)
+        row[i], row[j], row[k] = left0, left1, left2
+        corner0, corner1, corner2 = above0, above1, above2

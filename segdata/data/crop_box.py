@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from segdata.codecs.photos import Photo
+from segdata.data.resampling import bicubic_taps, resample
 from segdata.errors import SettingsError
 
 
@@ -100,57 +101,76 @@ def place_crop(
     return CropBox(top, left, scale, crop_size, image_size)
 
 
-def crop_label(ids: NDArray[np.uint8], box: CropBox, *, fill: int = 255) -> NDArray[np.uint8]:
+def crop_label(
+    ids: NDArray[np.uint8], box: CropBox, *, fill: int = 255, origin: tuple[int, int] = (0, 0)
+) -> NDArray[np.uint8]:
     """Return the crop of a label image, each pixel the nearest one; padding is `fill`.
 
     Parameters
     ----------
     ids : ndarray of uint8, shape (H, W)
+        Of an image on which the box was placed, or the part of it that the box shows.
     box : CropBox
-        Placed on an image of this size.
+    origin : (int, int)
+        Row and column of the first of the ids in the image.
 
     Returns
     -------
     ndarray of uint8, shape (h, w)
     """
     rows, columns = box.rows(), box.columns()
-    cropped: NDArray[np.uint8] = ids[np.ix_(np.maximum(rows, 0), np.maximum(columns, 0))]
+    if not ids.size:
+        return np.full(box.size, fill, np.uint8)
+    cropped = ids.take(np.maximum(rows - origin[0], 0), 0).take(np.maximum(columns - origin[1], 0), 1)
     cropped[rows < 0] = fill
     cropped[:, columns < 0] = fill
     return cropped
 
 
-def crop_image(image: Image.Image, box: CropBox, *, fill: tuple[int, int, int] = (0, 0, 0)) -> NDArray[np.uint8]:
+def crop_image(
+    photo: Photo, box: CropBox, *, fill: tuple[int, int, int] = (0, 0, 0), flip: bool = False
+) -> NDArray[np.uint8]:
     """Return the crop of an image, smoothed as scaling down needs; padding is `fill`.
 
     Parameters
     ----------
-    image : PIL.Image.Image
-        In mode RGB, of the box's image size.
+    photo : Photo
+        Of the box's image size; the rows that the crop and its smoothing need are decoded.
     box : CropBox
     fill : (int, int, int)
         Red, green, blue.
+    flip : bool
+        Exchange left and right of the crop.
 
     Returns
     -------
     ndarray of uint8, shape (h, w, 3)
+        Contiguous.
     """
-    inside_rows, inside_columns = np.flatnonzero(box.rows() >= 0), np.flatnonzero(box.columns() >= 0)
+    top, bottom, left, right = box.inside()
     cropped = np.empty((*box.size, 3), np.uint8)
-    cropped[:] = fill
-    if not inside_rows.size or not inside_columns.size:
+    if (bottom - top, right - left) != box.size:
+        cropped[:] = fill
+    if top == bottom or left == right:
         return cropped
-    top, bottom = int(inside_rows[0]), int(inside_rows[-1]) + 1
-    left, right = int(inside_columns[0]), int(inside_columns[-1]) + 1
-    covered = (
-        max(0.0, box.left + left / box.scale),
-        max(0.0, box.top + top / box.scale),
-        min(float(box.image_size[1]), box.left + right / box.scale),
-        min(float(box.image_size[0]), box.top + bottom / box.scale),
+    down = bicubic_taps(*_covered(box.top, box.scale, top, bottom, box.image_size[0]), bottom - top, box.image_size[0])
+    across = bicubic_taps(
+        *_covered(box.left, box.scale, left, right, box.image_size[1]), right - left, box.image_size[1]
     )
-    part = image.resize((right - left, bottom - top), Image.Resampling.BICUBIC, box=covered)
-    cropped[top:bottom, left:right] = np.asarray(part)
+    if flip:
+        across, left, right = across.mirrored(), box.size[1] - right, box.size[1] - left
+    rows = photo.rows(*down.extent, across.extent[1])
+    if down.weights.shape[1] == across.weights.shape[1] == 1:
+        part = rows[:, slice(*across.extent)]
+        cropped[top:bottom, left:right] = part[:, ::-1] if flip else part
+    else:
+        resample(rows, down.extent[0], down, across, cropped[top:bottom, left:right])
     return cropped
+
+
+def _covered(start: float, scale: float, low: int, high: int, length: int) -> tuple[float, float]:
+    """Return what the pixels `low` to `high` of a crop show along an axis of the image, on which it begins at start."""
+    return max(0.0, start + low / scale), min(float(length), start + high / scale)
 
 
 def _start(length: int, crop: int, scale: float, center: int | None, at: float) -> float:

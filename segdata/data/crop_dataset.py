@@ -1,6 +1,7 @@
 """From a draw to arrays: image, label and pooled targets of a crop. A `Dataset` for any DataLoader; no torch."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -35,6 +36,9 @@ class CropDataset:
         Pooling strides that the crop's label is pooled to.
     seed : int
         May be that of the sampler.
+    row_indexes : Path, optional
+        Folder that keeps where the rows of JPEG files begin, a few kilobytes for each, so that a crop decodes its own
+        rows alone; made and filled as images are read.
 
     Raises
     ------
@@ -58,6 +62,7 @@ class CropDataset:
         color: Literal["none", "photometric", "jitter"] = "none",
         cells: Sequence[int] = (),
         seed: int = 0,
+        row_indexes: Path | None = None,
     ) -> None:
         try:
             augmentation = AugmentationRecipe(crop=crop_size, scale=scales, flip=0.5 if flip else 0.0, color=color)
@@ -66,7 +71,7 @@ class CropDataset:
             raise SettingsError(f"crop_size {crop_size}, scales {scales}, color {color!r}: {told}") from None
         refuse_without_images(sources)
         self.cells = tuple(cells)
-        self._reader = CropReader(sources=tuple(sources), augmentation=augmentation, seed=seed)
+        self._reader = CropReader(sources=tuple(sources), augmentation=augmentation, seed=seed, row_indexes=row_indexes)
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segdata.codecs.photos import read_photo
+from segdata.codecs.photos import open_photo
 from segdata.config.recipe import AugmentationRecipe
 from segdata.data.augmentation import Augmentation, aligned, draw_augmentation
 from segdata.data.crop_box import CropBox, crop_image, crop_label, place_crop
 from segdata.errors import LabelError, SettingsError
 from segdata.labels.classes import IGNORE_ID
-from segdata.labels.reading import read_class_ids
+from segdata.labels.reading import Window, read_class_ids
 from segdata.sampling.class_index import ClassIndex
 from segdata.sampling.stream import Draw, Source
 
@@ -30,15 +31,15 @@ class Crop:
         Where it lies in the image; mirrored crops lie where they would lie unmirrored.
     random : Augmentation
         What was drawn for it; its color steps are not taken yet.
-    whole_label : ndarray of uint8, shape (H, W)
-        Class ids of the whole image, not scaled.
+    whole_label : ndarray of uint8, shape (H, W), or None
+        Class ids of the whole image, not scaled, where the reader keeps them.
     """
 
     image: NDArray[np.uint8]
     label: NDArray[np.uint8]
     box: CropBox
     random: Augmentation
-    whole_label: NDArray[np.uint8]
+    whole_label: NDArray[np.uint8] | None
 
     @property
     def flipped(self) -> bool:
@@ -63,6 +64,10 @@ class CropReader:
         Crops begin on multiples of this many of their pixels, where that is a whole number of pixels of the image.
     scale_steps : int, optional
         Scales are rounded to multiples of 1 / `scale_steps`.
+    whole_labels : bool
+        Read labels as a whole and keep them, rather than the part that a crop shows.
+    row_indexes : Path, optional
+        Folder that keeps where rows of JPEG files begin; see `segdata.codecs.photos.open_photo`.
     """
 
     sources: tuple[Source, ...]
@@ -71,6 +76,8 @@ class CropReader:
     fill: tuple[int, int, int] = (0, 0, 0)
     align: int = 1
     scale_steps: int | None = None
+    whole_labels: bool = False
+    row_indexes: Path | None = None
 
     def read(self, draw: Draw) -> Crop:
         """Return the crop of a draw.
@@ -82,18 +89,21 @@ class CropReader:
         """
         random = draw_augmentation(self.seed, draw.position, self.augmentation)
         index = self.sources[draw.source].index
-        class_ids = read_label_of(index, draw.image_id)
         path = index.image_path(draw.image_id)
         assert path is not None, "see refuse_without_images"
-        photo = read_photo(path)
-        if (photo.height, photo.width) != class_ids.shape:
-            height, width = class_ids.shape
-            raise LabelError(f"{path}: has {photo.height}x{photo.width} pixels, its label {height}x{width}.")
-        box = self.place(draw, (photo.height, photo.width), random)
-        image, label = crop_image(photo, box, fill=self.fill), crop_label(class_ids, box, fill=IGNORE_ID)
+        photo = open_photo(path, self.row_indexes)
+        if photo.size != (expected := index_size(index, draw.image_id)) and any(expected):
+            (height, width), (rows, columns) = expected, photo.size
+            raise LabelError(f"{path}: has {rows}x{columns} pixels, its label {height}x{width}.")
+        box = self.place(draw, photo.size, random)
+        window = None if self.whole_labels else _shown(box)
+        class_ids = read_label_of(index, draw.image_id, window, photo.size)
+        image = crop_image(photo, box, fill=self.fill, flip=random.flip)
+        origin = (0, 0) if window is None else (window.top, window.left)
+        label = crop_label(class_ids, box, fill=IGNORE_ID, origin=origin)
         if random.flip:
-            image, label = image[:, ::-1], np.ascontiguousarray(label[:, ::-1])
-        return Crop(image, label, box, random, class_ids)
+            label = np.ascontiguousarray(label[:, ::-1])
+        return Crop(image, label, box, random, class_ids if self.whole_labels else None)
 
     def place(self, draw: Draw, size: tuple[int, int], random: Augmentation | None = None) -> CropBox:
         """Return where the crop of a draw lies in an image of a size (height, width)."""
@@ -110,28 +120,51 @@ class CropReader:
         return read_label_of(self.sources[source].index, image_id)
 
 
-def read_label_of(index: ClassIndex, image_id: int) -> NDArray[np.uint8]:
-    """Read a label of an index as class ids: uint8 of shape (H, W), 255 for ignored and unsure pixels.
+def _shown(box: CropBox) -> Window:
+    """Return the part of the image that a crop shows; empty where it shows padding alone."""
+    bounds: list[int] = []
+    for axis in (box.rows(), box.columns()):
+        shown = axis[axis >= 0]
+        bounds += [int(shown[0]), int(shown[-1]) + 1] if shown.size else [0, 0]
+    return Window(*bounds)
+
+
+def index_size(index: ClassIndex, image_id: int) -> tuple[int, int]:
+    """Return the size of a label when it was indexed; (0, 0) where labels were listed alone."""
+    height, width = index.arrays["image_sizes"][image_id].tolist()
+    return height, width
+
+
+def read_label_of(
+    index: ClassIndex, image_id: int, window: Window | None = None, size: tuple[int, int] | None = None
+) -> NDArray[np.uint8]:
+    """Read a label of an index as class ids: uint8, 255 for ignored and unsure pixels.
+
+    Parameters
+    ----------
+    index : ClassIndex
+    image_id : int
+    window : Window, optional
+        The part that is wanted.
+    size : (int, int), optional
+        Size of the image that it belongs to.
 
     Raises
     ------
     LabelError
-        If it cannot be read, or has another size than when it was indexed.
+        If it cannot be read, or has another size than when it was indexed, or than its image.
     """
-    path = index.label_path(image_id)
-    class_ids = read_class_ids(
-        path,
+    indexed = index_size(index, image_id)
+    return read_class_ids(
+        index.label_path(image_id),
         index.arrays["lookup"],
         meaning=f"the class table '{index.head.settings.get('classes', '')}' of its index",
         confidence=index.confidence_path(image_id),
         threshold=float(index.head.settings.get("confidence", 0)),
+        window=window,
+        size=indexed if any(indexed) else size,
+        size_of="when it was indexed. Run `segdata index` again" if any(indexed) else "in its image",
     )
-    size = tuple(index.arrays["image_sizes"][image_id].tolist())
-    if class_ids.shape != size and any(size):  # (0, 0) where labels were listed alone
-        raise LabelError(
-            f"{path}: has {class_ids.shape} pixels, {size} when it was indexed. Run `segdata index` again."
-        )
-    return class_ids
 
 
 def refuse_without_images(sources: Sequence[Source]) -> None:

@@ -4,6 +4,7 @@ import math
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,6 +134,8 @@ class TrainingDataset(Dataset[Sample]):
     augmentation : AugmentationRecipe
     seed : int
     targets : PooledTargets
+    row_indexes : Path, optional
+        Folder that keeps where rows of JPEG files begin; see `segdata.codecs.photos.open_photo`.
     """
 
     def __init__(
@@ -142,6 +145,7 @@ class TrainingDataset(Dataset[Sample]):
         *,
         seed: int = 0,
         targets: PooledTargets | None = None,
+        row_indexes: Path | None = None,
     ) -> None:
         self.sources, self.augmentation = tuple(sources), augmentation
         self.targets = PooledTargets() if targets is None else targets
@@ -154,6 +158,8 @@ class TrainingDataset(Dataset[Sample]):
             fill=_fill(augmentation),
             align=math.lcm(*self.targets.cells) if self.targets.align else 1,
             scale_steps=SCALE_STEPS if self.targets.areas else None,
+            whole_labels=self.targets.areas,
+            row_indexes=row_indexes,
         )
 
     def __getitem__(self, draw: Draw) -> Sample:
@@ -187,7 +193,7 @@ class TrainingDataset(Dataset[Sample]):
     def _counts(self, draw: Draw, index: ClassIndex, crop: Crop) -> Counts:
         """Return the pooled targets that need not be pooled on the device."""
         cells, store = self.targets.cells, self.sources[draw.source].store
-        if self.targets.areas:
+        if crop.whole_label is not None:
             num_classes = len(index.head.class_names)
             return image_areas(crop.whole_label, crop.box, cells, flip=crop.flipped, num_classes=num_classes)
         if store is None or not self.targets.stored:

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segdata.codecs.png import read_label
+from segdata.codecs.png import decode_label_rows, read_bytes, read_label
+from segdata.codecs.png_chunks import split_png
 from segdata.codecs.sbd import read_sbd_label
 from segdata.errors import LabelError
 from segdata.labels.bundled import bundled_classes
@@ -27,6 +28,15 @@ _ADVICE = (
 )
 
 
+class Window(NamedTuple):
+    """A part of an image, by its first row, the one after the last, and the same of columns."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
 def read_class_ids(
     path: Path,
     lookup: NDArray[np.int16],
@@ -34,6 +44,9 @@ def read_class_ids(
     meaning: str = "the class table",
     confidence: Path | None = None,
     threshold: float = 0.0,
+    window: Window | None = None,
+    size: tuple[int, int] | None = None,
+    size_of: str = "expected",
 ) -> NDArray[np.uint8]:
     """Read a label file as training ids.
 
@@ -50,26 +63,53 @@ def read_class_ids(
         8-bit image of how sure each pixel is, beside auto-labels.
     threshold : float
         Pixels whose confidence is below this part of 255 are ignored.
+    window : Window, optional
+        The part that is wanted; of a PNG, no row below it is decoded, nor checked.
+    size : (int, int), optional
+        Height and width that the label must have.
+    size_of : str
+        Where that size is from, for the message.
 
     Returns
     -------
-    ndarray of uint8, shape (H, W)
+    ndarray of uint8, shape (H, W), or that of the window
         Training ids, or 255 for ignored.
 
     Raises
     ------
     LabelError
-        If a file cannot be read, the label holds an id that may not occur, or the confidence is of another size.
+        If a file cannot be read, the label holds an id that may not occur or is of another size, or the confidence is.
     """
-    class_ids = to_class_ids(read_ids(path), lookup, where=str(path), meaning=meaning)
+    ids, found = _read_window(path, window)
+    if size is not None and found != size:
+        raise LabelError(f"{path}: has {found[0]}x{found[1]} pixels, {size[0]}x{size[1]} {size_of}.")
+    origin = (0, 0) if window is None else (window.top, window.left)
+    class_ids = to_class_ids(ids, lookup, where=str(path), meaning=meaning, origin=origin)
     if confidence is None or threshold <= 0:
         return class_ids
-    return ignore_unsure(class_ids, read_label(confidence), threshold, where=str(confidence))
+    how_sure, of_size = _read_window(confidence, window)
+    if of_size != found:
+        raise LabelError(f"{confidence}: has {of_size} pixels, its label {found}. Expected the same.")
+    return ignore_unsure(class_ids, how_sure, threshold, where=str(confidence))
 
 
 def read_ids(path: Path) -> NDArray[np.uint8]:
     """Read the ids of a label file as they are stored, shape (H, W): a PNG, or a .mat file of SBD."""
     return read_sbd_label(path) if path.suffix == ".mat" else read_label(path)
+
+
+def _read_window(path: Path, window: Window | None) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Read a window of the ids of a label file; return them and the size of the whole."""
+    if window is None or path.suffix == ".mat":
+        ids = read_ids(path)
+        size = (ids.shape[0], ids.shape[1])
+        return (ids if window is None else ids[window.top : window.bottom, window.left : window.right]), size
+    parts = split_png(read_bytes(path), str(path))
+    size = (parts.header.height, parts.header.width)
+    if window.bottom > size[0] or window.right > size[1]:
+        return np.empty((0, 0), np.uint8), size  # of another size than was expected, which the caller says
+    rows = decode_label_rows(parts, str(path), window.top, window.bottom)
+    return rows[:, window.left : window.right], size
 
 
 def to_class_ids(
@@ -79,8 +119,11 @@ def to_class_ids(
     where: str,
     meaning: str = "the class table",
     advice: str = _ADVICE,
+    origin: tuple[int, int] = (0, 0),
 ) -> NDArray[np.uint8]:
     """Return stored ids, shape (H, W), as training ids with 255 for ignored; see `read_class_ids`.
+
+    `origin` is the row and column of the first of them in the file.
 
     Raises
     ------
@@ -101,8 +144,8 @@ def to_class_ids(
     unknown = first_unmapped(ids, lookup)
     assert unknown is not None, "the marker stands for an unknown id"
     raise LabelError(
-        f"{where}: id {unknown.id} is not in {meaning} ({unknown.num_pixels} pixels, first at row {unknown.row}, "
-        f"column {unknown.column}). {advice}"
+        f"{where}: id {unknown.id} is not in {meaning} ({unknown.num_pixels} pixels, first at row "
+        f"{origin[0] + unknown.row}, column {origin[1] + unknown.column}). {advice}"
     )
 
 

@@ -152,7 +152,13 @@ class Run:
             align=recipe.loss.targets == "store",
             areas=recipe.loss.areas == "image",
         )
-        dataset = TrainingDataset(sources, recipe.augmentation, seed=recipe.seed, targets=targets)
+        dataset = TrainingDataset(
+            sources,
+            recipe.augmentation,
+            seed=recipe.seed,
+            targets=targets,
+            row_indexes=index_folder(self.out) / "rows",
+        )
         pin = world.device.type == "cuda"
         self.loader = BatchLoader(
             dataset,

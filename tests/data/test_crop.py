@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from segdata.data.crop_box import crop_image, crop_label, place_crop
+from segdata.codecs.photos import Photo
+from segdata.data.crop_box import CropBox, crop_image, crop_label, place_crop
 from segdata.errors import SettingsError
 
 SIDES = st.integers(1, 70)
@@ -86,21 +87,21 @@ def test_scaling_up_repeats_pixels():
 def test_padding_is_ignored_in_the_label_and_filled_in_the_image():
     box = place_crop((1, 1), (1, 3), center=(0, 0), where=(0.0, 0.0))
     assert crop_label(np.zeros((1, 1), np.uint8), box).tolist() == [[0, 255, 255]]
-    image = Image.new("RGB", (1, 1), (9, 8, 7))
-    assert crop_image(image, box, fill=(1, 2, 3)).tolist() == [[[9, 8, 7], [1, 2, 3], [1, 2, 3]]]
+    image = np.array([[[9, 8, 7]]], np.uint8)
+    assert crop_image(Photo.of_array(image), box, fill=(1, 2, 3)).tolist() == [[[9, 8, 7], [1, 2, 3], [1, 2, 3]]]
 
 
 def test_image_and_label_crops_agree_at_scale_one(rng):
     values = rng.integers(0, 255, (20, 30, 3), np.uint8)
     box = place_crop((20, 30), (8, 8), center=(11, 29), where=(0.3, 0.6))
-    assert (crop_image(Image.fromarray(values), box) == values[np.ix_(box.rows(), box.columns())]).all()
+    assert (crop_image(Photo.of_array(values), box) == values[np.ix_(box.rows(), box.columns())]).all()
 
 
 def test_image_and_label_crops_show_the_same_place_under_scaling():
     mask = np.zeros((40, 40), np.uint8)
     mask[10:30, 15:35] = 255
     box = place_crop((40, 40), (24, 24), scale=0.7, center=(20, 20), where=(0.2, 0.9))
-    image = crop_image(Image.fromarray(np.stack([mask] * 3, -1)), box)[..., 0]
+    image = crop_image(Photo.of_array(np.stack([mask] * 3, -1)), box)[..., 0]
     label = crop_label(mask, box, fill=0)
     assert ((image > 127) != (label > 127)).mean() < 0.03
 
@@ -109,3 +110,31 @@ def test_image_and_label_crops_show_the_same_place_under_scaling():
 def test_an_empty_crop_is_refused(size, scale):
     with pytest.raises(SettingsError, match="expected all above 0"):
         place_crop((5, 5), size, scale=scale)
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.5, 0.77, 1.0, 1.37, 2.0])
+def test_a_crop_reads_the_rows_that_it_needs_and_is_that_of_the_whole_image(rng, scale):
+    pixels, read = rng.integers(85, 170, (211, 160, 3), np.uint8), []
+    photo = Photo((211, 160), lambda top, bottom, _: (read.append((top, bottom)), pixels[top:bottom])[1])
+    for top in (-3.0, 0.0, 60.0, 190.0):
+        box = CropBox(top, 10.0, scale, (24, 32), (211, 160))
+        shown = box.inside()
+        start, stop = max(0.0, top + shown[0] / scale), min(211.0, top + shown[1] / scale)
+        region = (max(0.0, 10 + shown[2] / scale), start, min(160.0, 10 + shown[3] / scale), stop)
+        size = (shown[3] - shown[2], shown[1] - shown[0])
+        whole = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC, box=region)
+        found = crop_image(photo, box)[shown[0] : shown[1], shown[2] : shown[3]]
+        difference = np.abs(found.astype(int) - np.asarray(whole)).max()
+        assert difference <= 2  # of rounding
+        assert (crop_image(photo, box, flip=True) == crop_image(photo, box)[:, ::-1]).all()
+        assert read[-1][1] - read[-1][0] <= stop - start + 2 * (2 * max(1, 1 / scale) + 3)
+
+
+def test_label_crops_of_the_part_that_is_shown_are_those_of_the_whole(rng):
+    ids = rng.integers(0, 19, (50, 70), np.uint8)
+    for top, scale in ((-4.0, 1.0), (13.3, 0.5), (40.0, 2.0), (60.0, 1.0)):
+        box = CropBox(top, -2.5, scale, (16, 24), (50, 70))
+        rows, columns = (axis[axis >= 0] for axis in (box.rows(), box.columns()))
+        first = (rows.min(initial=50), columns.min(initial=70))
+        part = ids[first[0] : rows.max(initial=-1) + 1, first[1] : columns.max(initial=-1) + 1]
+        assert (crop_label(part, box, origin=first) == crop_label(ids, box)).all()

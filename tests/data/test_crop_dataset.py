@@ -104,7 +104,7 @@ def test_a_label_that_changed_its_size_is_one_line(source, folder):
     whole = path.read_bytes()
     Image.new("L", (4, 4)).save(path)
     try:
-        with pytest.raises(LabelError, match=r"2\.png: has \(4, 4\) pixels, \(48, 64\) when it was indexed"):
+        with pytest.raises(LabelError, match=r"2\.png: has 4x4 pixels, 48x64 when it was indexed"):
             CropDataset([source], (8, 8))[Draw(0, 0, 2, None, None)]
     finally:
         path.write_bytes(whole)

@@ -122,7 +122,8 @@ def test_stored_targets_at_discrete_scales_have_the_areas_of_the_label(tmp_path)
     assert {found.reader.read(draw).box.scale for draw in chosen} == {0.5, 1.0, 2.0}
     for draw in chosen:  # padded and flipped ones among them
         sample, crop = found[draw], found.reader.read(draw)
-        areas = image_areas(crop.whole_label, crop.box, (8, 16), flip=crop.flipped, num_classes=19)
+        label = found.reader.read_label(draw.source, draw.image_id)
+        areas = image_areas(label, crop.box, (8, 16), flip=crop.flipped, num_classes=19)
         assert sample.counts.keys() == {8, 16}
         for cell, counts in sample.counts.items():
             side = int(cell / crop.box.scale)

@@ -61,3 +61,10 @@ def filter_row(filter_type, row, above):
 def paeth(a, b, c):
     p = a + b - c
     return min((a, b, c), key=lambda value: abs(p - value))
+
+
+def raw_png(width, height, rows, *, color_type, palette=None):
+    """Return an 8-bit PNG of rows that are filtered already, each behind its filter byte."""
+    colors = [] if palette is None else [chunk(b"PLTE", palette)]
+    chunks = [header(width, height, color_type=color_type), *colors, chunk(b"IDAT", zlib.compress(rows))]
+    return SIGNATURE + b"".join([*chunks, chunk(b"IEND")])

@@ -1,0 +1,137 @@
+"""Rows of a JPEG alone are, to the bit, those of the whole image."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segdata.codecs import jpeg_rows
+from segdata.codecs.jpeg_rows import RowIndex, split_jpeg
+
+
+def jpeg(pixels: np.ndarray, **how: object) -> bytes:
+    """Encode pixels with Pillow."""
+    file = BytesIO()
+    Image.fromarray(pixels).save(file, "jpeg", **how)
+    return file.getvalue()
+
+
+def decoded(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(BytesIO(data)))
+
+
+def scene(rng: np.random.Generator, height: int = 133, width: int = 101) -> np.ndarray:
+    """Return flat and noisy regions, so that codes are short and long, and DC values far apart."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    for _ in range(12):
+        top, left = rng.integers(0, height), rng.integers(0, width)
+        pixels[top:, left:] = rng.integers(0, 256, 3)
+    noisy = rng.integers(0, 256, pixels.shape, np.uint8)
+    pixels[: height // 2, width // 2 :] = noisy[: height // 2, width // 2 :]
+    return pixels
+
+
+def assert_rows_are_equal(data: bytes, rng: np.random.Generator, times: int = 12) -> None:
+    parts, whole = split_jpeg(data), decoded(data)
+    index = parts.index()
+    assert index is not None
+    assert parts.size == whole.shape[:2]
+    for _ in range(times):
+        top = int(rng.integers(0, len(whole)))
+        bottom = int(rng.integers(top + 1, len(whole) + 1))
+        part, first = parts.splice(index, top, bottom)
+        assert (decoded(part)[first : first + bottom - top] == whole[top:bottom]).all()
+
+
+RESTARTS = [{}, {"restart_marker_rows": 1}, {"restart_marker_rows": 3}, {"restart_marker_blocks": 7}]
+
+
+@pytest.mark.parametrize("restarts", RESTARTS, ids=str)
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("quality", [20, 95])
+@pytest.mark.parametrize("optimize", [False, True])
+def test_rows_equal_those_of_a_full_decode(rng, restarts, subsampling, quality, optimize):
+    how = {"subsampling": subsampling, "quality": quality, "optimize": optimize}
+    assert_rows_are_equal(jpeg(scene(rng), **how, **restarts), rng)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (15, 17), (16, 16), (33, 5), (64, 2)])
+def test_small_and_odd_sizes(rng, size):
+    assert_rows_are_equal(jpeg(rng.integers(0, 256, (*size, 3), np.uint8)), rng)
+
+
+def test_red_green_blue_as_they_are(rng):
+    assert_rows_are_equal(jpeg(scene(rng), keep_rgb=True), rng)
+
+
+def test_gray(rng):
+    assert_rows_are_equal(jpeg(scene(rng)[:, :, 0], optimize=True), rng)
+
+
+def test_real_photographs(rng, real_data):
+    paths = sorted(real_data.rglob("*.jpg"))
+    assert paths
+    for path in paths[:: max(1, len(paths) // 12)]:
+        assert_rows_are_equal(path.read_bytes(), rng, times=3)
+
+
+def test_what_is_not_baseline_is_left_to_a_decoder(rng):
+    pixels = scene(rng)
+    assert split_jpeg(jpeg(pixels, progressive=True)) is None
+    file = BytesIO()
+    Image.fromarray(pixels).convert("CMYK").save(file, "jpeg")
+    assert split_jpeg(file.getvalue()) is None
+    assert split_jpeg(b"") is None
+    assert split_jpeg(b"\xff\xd8\xff") is None
+
+
+def test_a_truncated_file_has_no_index_or_is_left_to_a_decoder(rng):
+    data = jpeg(scene(rng))
+    for length in range(0, len(data), 97):
+        parts = split_jpeg(data[:length])
+        assert parts is None or parts.index() is None
+
+
+def test_flipped_bits_never_crash_and_never_change_what_a_whole_decode_gives(rng):
+    data = jpeg(scene(rng), quality=60)
+    indexed = 0
+    for _ in range(400):
+        flipped = bytearray(data)
+        flipped[rng.integers(0, len(data))] ^= 1 << rng.integers(0, 8)
+        parts = split_jpeg(bytes(flipped))
+        index = None if parts is None else parts.index()
+        if index is None:
+            continue
+        indexed += 1
+        top = int(rng.integers(0, parts.size[0]))
+        spliced = parts.splice(index, top, min(top + 20, parts.size[0]))
+        assert spliced is None or len(spliced[0]) < 4 * len(data) + 4096
+    assert indexed > 50
+
+
+def test_an_index_is_kept_as_bytes_and_known_again(rng):
+    data = jpeg(scene(rng))
+    index = split_jpeg(data).index()
+    again = RowIndex.from_bytes(index.to_bytes())
+    assert again.is_of(data)
+    assert not again.is_of(data + b"0")
+    assert (again.positions == index.positions).all()
+    assert (again.predictors == index.predictors).all()
+    for place in range(len(index.to_bytes())):
+        damaged = bytearray(index.to_bytes())
+        damaged[place] ^= 4
+        assert RowIndex.from_bytes(bytes(damaged)) is None
+    assert RowIndex.from_bytes(b"") is None
+
+
+def test_an_index_of_another_file_is_refused(rng):
+    gray, color = split_jpeg(jpeg(scene(rng)[:, :, 0])), split_jpeg(jpeg(scene(rng)))
+    assert color.splice(gray.index(), 0, 8) is None
+
+
+def test_predictors_are_raised_with_the_categories_that_a_table_has():
+    parts = jpeg_rows.split_jpeg(jpeg(np.full((64, 640, 3), 7, np.uint8)))
+    for value in (-1023, -7, 0, 1, 2, 1000):
+        found = parts._raising([value, 0, 0])
+        assert found is None or [sum(steps) for steps in found] == [value, 0, 0]
