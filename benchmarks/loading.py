@@ -11,7 +11,7 @@ import argparse
 import contextlib
 import importlib
 import io
-import resource
+import multiprocessing
 import sys
 import tempfile
 import time
@@ -217,6 +217,46 @@ def crops_of(folder: Path, recipe: AugmentationRecipe, row_indexes: Path, *, pee
     return rows
 
 
+def worker(folder: str, recipe: AugmentationRecipe, row_indexes: str, results: Any) -> None:
+    """Read crops as a worker of the loader does; put seconds, and MiB resident before and after."""
+    torch.set_num_threads(1)
+    source = Source(ClassIndex.load(Path(folder) / "index.npz"), class_uniform=0.5)
+    dataset = TrainingDataset([TrainingSource(source, None)], recipe, seed=1, row_indexes=Path(row_indexes))
+    draws = draws_of(source)
+    before = _resident()
+    for draw in draws:
+        dataset[draw]
+    start = time.perf_counter()
+    for _ in range(4):
+        for draw in draws:
+            dataset[draw]
+    results.put((time.perf_counter() - start, before, _resident()))
+
+
+def _resident() -> float:
+    """Return the most memory that this process has held so far, in MiB."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def workers(folder: Path, recipe: AugmentationRecipe, row_indexes: Path) -> None:
+    """Compare two workers with one, and show what one holds."""
+    seconds, processes = {}, multiprocessing.get_context("spawn")
+    for number in (1, 2):
+        results = processes.Queue()
+        arguments = (str(folder), recipe, str(row_indexes), results)
+        started = [processes.Process(target=worker, args=arguments) for _ in range(number)]
+        for process in started:
+            process.start()
+        told = [results.get() for _ in started]
+        for process in started:
+            process.join()
+        seconds[number] = max(spent for spent, _, _ in told)
+    _, before, after = told[0]
+    print(f"  two workers do {2 * seconds[1] / seconds[2]:.2f} times the work of one")
+    print(f"  a worker is {after:.0f} MiB resident at most, {before:.0f} MiB before its first crop")
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--vistas", type=Path, help="a download, or a sample of one")
@@ -239,11 +279,9 @@ def main() -> None:
         show("512 of 2448-3456 rows of a JPEG", rows_of_jpegs(vistas, kept))
         show("Cityscapes PNG to 512x1024, photometric", crops_of(city, BASELINE, kept, peer=True))
         show("Vistas JPEG to 512x1024, photometric", crops_of(vistas, BASELINE, kept, peer=True))
+        workers(vistas, BASELINE, kept)
         show("Cityscapes PNG to 1024x2048, jitter and blur", crops_of(city, SEETHROUGHNET, kept, peer=False))
         show("Vistas JPEG to 1024x2048, jitter and blur", crops_of(vistas, SEETHROUGHNET, kept, peer=False))
-    print(
-        f"\nlargest resident size {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB, peers included"
-    )
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def test_list_names_whole_recipes_and_the_parts_of_the_others() -> None:
 def test_list_as_json_names_all() -> None:
     told = json.loads(run("list", "--json"))
     assert {"hmsa-cityscapes", "nyuv2-upernet-cpp"} <= set(told["recipes"])
-    assert told["parts"]["losses"] == ["ce", "cpp"]
+    assert told["parts"]["losses"] == ["ce", "cpp", "cpp-stored"]
 
 
 def test_show_prints_the_resolved_recipe_as_yaml(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ named.
 
 import multiprocessing.resource_tracker
 import os
+import resource
 import threading
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from segdata.batch.isolation import Isolation, given_up
 from segdata.batch.signals import StopFlag, signals_held_back
 from segdata.batch.work import BatchSettings, ItemType, Outcome, Work, cut_chunks, failed_chunk, work_on_chunk
+from segdata.errors import SettingsError
 
 THREAD_LIMITS = (
     "OMP_NUM_THREADS",
@@ -40,7 +42,14 @@ _working = threading.Lock()  # held in a worker while it works, so that an orpha
 def run_in_processes(
     work: Work[ItemType], items: Sequence[ItemType], settings: BatchSettings, stop: StopFlag
 ) -> Iterator[Outcome]:
-    """Work on the items in as many processes as the settings say, yielding outcomes as they come."""
+    """Work on the items in as many processes as the settings say, yielding outcomes as they come.
+
+    Raises
+    ------
+    SettingsError
+        If the limit on open files is too low to start them.
+    """
+    _refuse_few_files(settings.num_processes)
     task = partial(_work_in_worker, work, settings.fail_fast)
     chunks = deque(cut_chunks(items, settings.num_processes))
     with WorkerPool(task, min(settings.num_processes, len(chunks)), stop) as crew, WorkerPool(task, 1, stop) as lone:
@@ -51,6 +60,16 @@ def run_in_processes(
             if isolation.gave_up:
                 yield from (given_up(item) for chunk in chunks for item in chunk)
                 return
+
+
+def _refuse_few_files(num_processes: int) -> None:
+    """Check that the pipes to the processes can be opened; in the middle of a start, loky ends in a traceback."""
+    allowed, needed = resource.getrlimit(resource.RLIMIT_NOFILE)[0], 32 + 4 * num_processes
+    if resource.RLIM_INFINITY != allowed < needed:
+        raise SettingsError(
+            f"{num_processes} processes need {needed} open files, and the limit is {allowed}. Raise it (ulimit -n "
+            f"{max(needed, 1024)}), or use fewer --jobs."
+        )
 
 
 class WorkerPool(Generic[ItemType]):

@@ -136,7 +136,7 @@ class JpegParts:
         return 8 * self._most("vertical"), 8 * self._most("horizontal")
 
     def _most(self, axis: str) -> int:
-        return max(getattr(component, axis) for component in self._components)
+        return int(max(getattr(component, axis) for component in self._components))
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -391,11 +391,11 @@ def _refill(
 
 
 @inlined
-def _code_of(look_up: NDArray[np.uint16], word: np.uint64, num_bits: int) -> np.int64:
+def _code_of(look_up: NDArray[np.uint16], word: np.uint64, num_bits: int) -> int:
     """Return length << 8 | symbol of the next code of a word, 0 where it is none."""
-    code = np.int64(look_up[(word >> np.uint64(num_bits - 10)) & np.uint64(0x3FF)])
+    code = int(look_up[(word >> np.uint64(num_bits - 10)) & np.uint64(0x3FF)])
     if code == 0:
-        code = np.int64(look_up[np.uint64(1024) + ((word >> np.uint64(num_bits - 16)) & np.uint64(0xFFFF))])
+        code = int(look_up[np.uint64(1024) + ((word >> np.uint64(num_bits - 16)) & np.uint64(0xFFFF))])
     return code
 
 
@@ -467,8 +467,8 @@ def _scan_rows(
                 k += ((code >> 4) & 15) + 1
                 if code == 0 or (code & 15 == 0 and code & 255 != 0xF0) or k > 64:
                     return -1
-    at, bit = positions[-1], bits[-1]
-    return at if bit == 0 else _after(data, at)
+    end, last_bit = int(positions[-1]), int(bits[-1])
+    return end if last_bit == 0 else int(_after(data, end))
 
 
 @compiled

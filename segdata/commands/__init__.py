@@ -1,5 +1,6 @@
 """The command line: one module per command, loaded when the command is called."""
 
+import errno
 import sys
 from importlib import import_module
 from typing import Any
@@ -9,6 +10,7 @@ import click
 from segdata import __version__
 from segdata.batch.signals import Interrupted, raise_on_sigterm
 from segdata.errors import SegdataError
+from segdata.files import explain_os_error
 from segdata.logs import configure_logging
 
 configure_logging()
@@ -106,6 +108,11 @@ def _run() -> None:
         group.main(standalone_mode=True)
     except SegdataError as error:
         click.echo(f"segdata: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM):
+            raise  # of other kinds, the place where they are met knows more
+        click.echo(f"segdata: {explain_os_error(error, 'cannot be opened or written')}", err=True)
         sys.exit(1)
     except Interrupted as stop:
         click.echo(f"segdata: {stop}", err=True)

@@ -293,6 +293,12 @@ class ClassIndex:
         name = self.arrays[f"{kind}_names"][start : int(ends[image_id])].tobytes()
         if b"\0" in name:  # no file can have it, and looking for one would be no OSError
             raise StoreError(f"{self.path or 'index'}: the name of a {kind} in it is damaged. {REDO}")
+        if name.startswith(b"/") or (kind == "label" and b".." in name.split(b"/")):
+            raise StoreError(
+                f"{self.path or 'index'}: a file of kind {kind} in it, {os.fsdecode(name)!r}, lies outside the folder "
+                f"that it is of. "
+                f"{REDO}"
+            )
         return os.fsdecode(name)
 
     def _below_root(self, name: str) -> Path:
@@ -368,12 +374,23 @@ def _read_meta(arrays: Mapping[str, Array], path: Path) -> dict[str, Any]:
     for name, kind in _META.items():
         if type(meta.get(name)) is not kind:
             raise StoreError(f"{path}: '{name}' in its head is missing or of another type. {REDO}")
+    if "\0" in meta["root"] or not _is_name(meta["root"]):
+        raise StoreError(f"{path}: 'root' in its head, {meta['root']!r}, is no folder's name. {REDO}")
     for name, (dtype, _) in _ARRAYS.items():
         if name not in arrays or arrays[name].dtype != np.dtype(dtype):
             raise StoreError(f"{path}: array '{name}' is missing or of another type. {REDO}")
     if not (_shapes_fit(arrays, len(meta["class_names"])) and _bounds_fit(arrays)):
         raise StoreError(f"{path}: its arrays do not fit one another. {REDO}")
     return meta
+
+
+def _is_name(name: str) -> bool:
+    """Say whether the system can have a file of that name."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _shapes_fit(arrays: Mapping[str, Array], num_classes: int) -> bool:

@@ -277,3 +277,32 @@ def test_a_file_cut_short_is_refused(written):
     written.write_bytes(written.read_bytes()[:-100])
     with pytest.raises(StoreError, match="is not a whole index file"):
         ClassIndex.load(Path(written))
+
+
+@pytest.mark.parametrize("root", ["a\0b", "a\ud800"])
+def test_a_root_that_no_folder_can_have_is_one_line(written, root):
+    rewrite_meta(written, root=root)
+    with pytest.raises(StoreError, match=r"index\.npz: 'root' in its head, .*, is no folder's name"):
+        ClassIndex.load(written)
+
+
+@pytest.mark.parametrize("name", ["../a.png", "x/../../a.png", "/etc/a.png"])
+def test_labels_outside_the_folder_are_refused_when_read(tmp_path, name):
+    images = [IndexedImage(name, "", FileState(), nothing())]
+    path = tmp_path / "index.npz"
+    path.write_bytes(merge_images(IndexHead(("x", "y"), "table"), images).encode("labels"))
+    with pytest.raises(StoreError, match="lies outside the folder that it is of"):
+        ClassIndex.load(path, check=False).label_path(0)
+
+
+def test_images_may_lie_beside_the_labels_and_are_never_absolute(tmp_path):
+    for name, path in (("../images/a.png", tmp_path / "images" / "a.png"), ("/etc/a.png", None)):
+        images = [IndexedImage("a.png", name, FileState(), nothing())]
+        index = tmp_path / "index.npz"
+        index.unlink(missing_ok=True)
+        index.write_bytes(merge_images(IndexHead(("x", "y"), "table"), images).encode("labels"))
+        if path is None:
+            with pytest.raises(StoreError, match="a file of kind image in it"):
+                ClassIndex.load(index, check=False).image_path(0)
+        else:
+            assert ClassIndex.load(index, check=False).image_path(0) == path
