@@ -361,14 +361,15 @@ class _Run(Generic[ItemType]):
                 if not self.batch.overwrite:
                     raise
                 before = None
-            difference = before and self._difference(before)
+            difference = before and not _made_nothing(before) and self._difference(before)
             if not difference:
                 continue
             if not self.batch.overwrite:
                 raise SettingsError(f"{self.report.parent}: holds output of other settings: {difference}. {HOW_TO_FIX}")
             if self._is_shard and not self.batch.dry_run:
                 path.unlink(missing_ok=True)  # no later shard is to meet it
-        return None if self.batch.overwrite else read_report(self.report)
+        before = None if self.batch.overwrite else read_report(self.report)
+        return None if before is None or self._difference(before) else before
 
     def _difference(self, before: Mapping[str, Any]) -> str | None:
         return describe_difference(
@@ -380,6 +381,12 @@ class _Run(Generic[ItemType]):
         running = encode_report({"totals": {}, "files": {}, **(before or {}), **self.head, "state": "running"})
         if before is None or encode_report(before) != running:
             write_atomic(self.report, running, durable=True)
+
+
+def _made_nothing(report: Mapping[str, Any]) -> bool:
+    """Say whether a run ended with an error of every file: then nothing there is of its settings."""
+    files = report.get("files", {})
+    return report["state"] != "running" and bool(files) and all(each["status"] == "error" for each in files.values())
 
 
 def _remove(paths: Sequence[Path]) -> None:

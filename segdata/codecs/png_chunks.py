@@ -203,6 +203,11 @@ def join_png(width: int, height: int, idat: bytes, text: Mapping[str, str] | Non
 
 def _walk_chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
     """Yield the kind and body of every chunk up to IEND, which must end the file."""
+    if data.startswith(b"\xff\xd8\xff"):
+        raise LabelError(
+            f"{where}: is a JPEG photograph, whose pixels are no ids. Expected is a label image: name the PNG file of "
+            "class ids that belongs to it."
+        )
     if not data.startswith(SIGNATURE):
         raise LabelError(
             f"{where}: is not a PNG file ({_first_bytes(data)}). Expected a PNG label image. {_COPY_AGAIN}"

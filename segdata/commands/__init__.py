@@ -51,6 +51,16 @@ class WorkflowGroup(click.Group):
         module = import_module(f"segdata.commands.{cmd_name.replace('-', '_')}")
         return _with_verbosity(module.command)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say which one may have been meant."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from segdata.labels.names import did_you_mean
+
+            ctx.fail(f"there is no command '{args[0]}'.{did_you_mean(args[0], list(COMMANDS))}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         with formatter.section("Commands, in the order of the work"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -62,6 +63,8 @@ def spread_numbers(args: Iterable[str], flags: set[str]) -> list[str]:
     --------
     >>> spread_numbers(["--scales", "2", "4", "SRC", "8"], {"--scales"})
     ['--scales', '2', '--scales', '4', 'SRC', '8']
+    >>> spread_numbers(["--scales", "2,4", "SRC"], {"--scales"})
+    ['--scales', '2', '--scales', '4', 'SRC']
     """
     spread: list[str] = []
     flag: str | None = None
@@ -70,8 +73,12 @@ def spread_numbers(args: Iterable[str], flags: set[str]) -> list[str]:
     for word in words:
         if word == "--":
             return [*spread, word, *words]
+        numbers = [part for part in word.split(",") if part]
         if word in flags:
             flag, first = word, True
+        elif flag is not None and numbers and "," in word and all(map(_is_number, numbers)):
+            spread += [part for number in numbers for part in (flag, number)]
+            first = False
         elif flag is None or not (first or _is_number(word)):
             flag = None
             spread.append(word)
@@ -213,7 +220,7 @@ def conclude(
     *,
     as_json: bool,
     result: Mapping[str, Any] | None = None,
-    most_errors: int | None = None,
+    most_errors: int = 20,
 ) -> int:
     """Print how a batch ended, and return the exit code.
 
@@ -228,8 +235,8 @@ def conclude(
         Print JSON.
     result : mapping, optional
         What else the JSON holds: the report, where it was written.
-    most_errors : int, optional
-        Print so many at most, and how many more there are; JSON has them all.
+    most_errors : int
+        Print so many of a kind at most, and how many more there are; JSON has them all.
 
     Returns
     -------
@@ -238,11 +245,15 @@ def conclude(
     """
     outcomes = list(outcomes)
     counts = Counter(outcome.status for outcome in outcomes)
-    errors = {outcome.key: outcome.message for outcome in outcomes if outcome.status == "error"}
-    for message in list(errors.values())[:most_errors]:
-        logger.error(message)
-    if most_errors is not None and len(errors) > most_errors:
-        logger.error(f"{len(errors) - most_errors} more; --json lists all")
+    errors = {outcome.key: outcome.message or "" for outcome in outcomes if outcome.status == "error"}
+    kinds: dict[str, list[str]] = {}
+    for message in errors.values():
+        kinds.setdefault(_kind_of(message), []).append(message)
+    for messages in kinds.values():
+        for message in messages[:most_errors]:
+            logger.error(message)
+        if len(messages) > most_errors:
+            logger.error(f"{len(messages) - most_errors:,} more like these; --json lists all")
     if as_json:
         counted = {status: counts[status] for status in STATUSES}  # type: ignore[index]
         click.echo(json.dumps({"counts": counted, "errors": errors, **(result or {})}, sort_keys=True))
@@ -250,6 +261,11 @@ def conclude(
         told = [f"{counts[status]} {words}" for status, words in STATUSES.items() if counts[status]]  # type: ignore[index]
         click.echo(f"{len(outcomes)} files: {', '.join(told)}" if told else "0 files: nothing to do")
     return 1 if errors else 0
+
+
+def _kind_of(message: str) -> str:
+    """Return what an error says without the file that it names, and without numbers."""
+    return re.sub(r"[0-9]+", "#", message.partition(": ")[2] or message)
 
 
 def printable(text: str) -> str:

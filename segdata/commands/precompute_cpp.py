@@ -1,7 +1,7 @@
 """`segdata precompute-cpp`: CPP-pooled soft targets of every label, on disk."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from segdata.commands.options import (
     printable,
     source_and_destination,
 )
-from segdata.errors import SettingsError
+from segdata.errors import LabelError, SettingsError
 from segdata.logs import logger
 
 if TYPE_CHECKING:
@@ -84,11 +84,28 @@ def command(source: Path, destination: Path, batch: "BatchSettings", as_json: bo
 
     plan = plan_precompute(source, destination, **settings)
     logger.info(f"{len(plan.items)} labels of {plan.settings.encoding} to {destination}")
+    warn_of_large_scales(plan.items[0].label, plan.settings.scales)
     result = run_plan(plan, batch)
-    if not as_json:
+    if not as_json and result.report["totals"]["labels"]:
         click.echo(printable(format_totals(result.report["totals"])))
     told = {"destination": str(destination), "report": result.report}
     sys.exit(conclude(result.outcomes, as_json=as_json, result=told))
+
+
+def warn_of_large_scales(label: Path, scales: Sequence[int]) -> None:
+    """Warn of scales of which one cell holds more than a label; the first one stands for all."""
+    from segdata.codecs.png import read_bytes
+    from segdata.codecs.png_chunks import split_png
+
+    try:
+        header = split_png(read_bytes(label), str(label)).header
+    except LabelError:
+        return  # told when its turn comes
+    large = [scale for scale in scales if scale > min(header.height, header.width)]
+    if large:
+        logger.warning(
+            f"{label}: has {header.height}x{header.width} pixels, so that a cell of scale {large[0]} reaches beyond it."
+        )
 
 
 def format_totals(totals: Mapping[str, Any]) -> str:

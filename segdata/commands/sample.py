@@ -91,8 +91,12 @@ def command(
     if bool(config) == bool(sources):
         raise click.UsageError("Give either --config or one or more --source.")
     from segdata.data.draw_summary import epoch_as_json, summarize_epoch
+    from segdata.figures.saving import refuse_unusable, save_figure
     from segdata.sampling.sampler import MixedClassUniformSampler
 
+    for path in (plot, crops):
+        if path is not None:
+            refuse_unusable(path)
     asked = _asked(config, overrides, sources, indexes)
     seed = asked.seed if seed is None else seed
     sampler = MixedClassUniformSampler(asked.sources, epoch_size=epoch_size or asked.epoch_size, seed=seed)
@@ -104,12 +108,10 @@ def command(
     told = epoch_as_json(sampler.stream, summary)
     if plot is not None:
         from segdata.figures.class_shares import epoch_figure
-        from segdata.figures.saving import save_figure
 
         logger.info(f"plot in {save_figure(epoch_figure(told), plot)}")
     if crops is not None:
         from segdata.figures.drawn_crops import contact_sheet
-        from segdata.figures.saving import save_figure
 
         draws = sampler.stream.draws(sampler.position, sampler.position + NUM_CROPS).to_draws()
         cut = asked.reader(crop_size, seed).read
@@ -153,12 +155,13 @@ class _Asked:
     def reader(self, crop_size: tuple[int, int] | None, seed: int) -> "CropReader":
         """Return what cuts crops of a size; by default of that of the run."""
         from segdata.config.recipe import AugmentationRecipe
-        from segdata.data.crops import CropReader
+        from segdata.data.crops import CropReader, refuse_far_crops
 
         plain = AugmentationRecipe(crop=crop_size or CROP_SIZE, scale=(1.0, 1.0), flip=0.0, color="none")
         augmentation = plain
         if self.augmentation is not None:
             augmentation = self.augmentation.model_copy(update={"crop": crop_size or self.augmentation.crop})
+        refuse_far_crops(self.sources, augmentation)
         return CropReader(sources=tuple(self.sources), augmentation=augmentation, seed=seed)
 
 

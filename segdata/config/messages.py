@@ -17,6 +17,24 @@ _EXPECTED = {
     "greater_than_equal": "{value} is out of range. Expected is {ge} or more",
     "less_than": "{value} is out of range. Expected is a number below {lt}",
     "less_than_equal": "{value} is out of range. Expected is {le} or less",
+    "tuple_type": "{value} is no list. Expected are several values, as [512, 1024]",
+    "list_type": "{value} is no list. Expected are several values, as [1, 2]",
+    "too_few": "has too few values",
+    "too_short": "{value} has too few values. Expected are {min_length} or more",
+    "too_long": "{value} has too many values. Expected are {max_length} at most",
+    "int_type": "{value} is no whole number",
+    "int_parsing": "{value} is no whole number",
+    "int_from_float": "{value} is no whole number",
+    "float_type": "{value} is no number",
+    "float_parsing": "{value} is no number",
+    "finite_number": "{value} is no finite number",
+    "bool_type": "{value} is neither true nor false",
+    "bool_parsing": "{value} is neither true nor false",
+    "string_type": "{value} is no text",
+    "path_type": "{value} is no path",
+    "dict_type": "{value} is no section. Expected are keys with values",
+    "model_type": "{value} is no section. Expected are keys with values",
+    "model_attributes_type": "{value} is no section. Expected are keys with values",
 }
 
 
@@ -40,24 +58,38 @@ def refuse_unknown_keys(layer: Layer, section: type[Section]) -> None:
     _refuse_unknown(layer.keys, section, "", layer.where)
 
 
-def first_fault(error: ValidationError, keys: Mapping[str, Any], layers: Sequence[Layer]) -> SettingsError:
-    """Return the first fault that pydantic found in the merged keys, told of the layer that gave the value."""
+def first_fault(
+    error: ValidationError, keys: Mapping[str, Any], layers: Sequence[Layer], *, takes_set: bool = True
+) -> SettingsError:
+    """Return the first fault that pydantic found in the merged keys, told of the layer that gave the value.
+
+    `takes_set` says whether a key can be given as --set as well.
+    """
     details = error.errors()[0]
-    given = _given_path([str(part) for part in details["loc"]], keys, missing=details["type"] == "missing")
+    place, missing = [str(part) for part in details["loc"]], details["type"] == "missing"
+    if missing and place[-1].isdecimal():  # one of the values of a list
+        place, missing, details["type"] = place[:-1], False, "too_few"
+    given = _given_path(place, keys, missing=missing)
     key = ".".join(given)
     where = next((layer.where for layer in reversed(layers) if _has(layer.keys, given)), layers[-1].where)
-    return SettingsError(
-        f"{where}, {key}: {_what_is_wrong(details, key)}" if key else f"{where}: {_own_words(details)}"
-    )
+    if not key:
+        return SettingsError(f"{where}: {_own_words(details)}")
+    wrong = _what_is_wrong(details)
+    if where.startswith(f"--set {key}="):
+        return SettingsError(f"{where}: {wrong}")
+    advice = f" Change it there, or pass --set {key}=..." if takes_set else " Change it there."
+    if details["type"] == "value_error":
+        advice = ""
+    return SettingsError(f"{where}, {key}: {wrong}{advice}")
 
 
-def _what_is_wrong(details: ErrorDetails, key: str) -> str:
-    """Say what is wrong with one value, and how to fix it."""
+def _what_is_wrong(details: ErrorDetails) -> str:
+    """Say what is wrong with one value."""
     if details["type"] == "value_error":
         return _own_words(details)
     form = _EXPECTED.get(details["type"], "{value} does not fit: {message}")
     context = {"value": _short(details["input"]), "message": details["msg"], **details.get("ctx", {})}
-    return f"{form.format_map(context)}. Change it there, or pass --set {key}=..."
+    return f"{form.format_map(context)}."
 
 
 def _own_words(details: ErrorDetails) -> str:

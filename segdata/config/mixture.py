@@ -134,7 +134,7 @@ def read_mixture(path: Path) -> Mixture:
     try:
         recipe = MixtureRecipe.model_validate(keys)
     except ValidationError as error:
-        raise first_fault(error, keys, [layer]) from None
+        raise first_fault(error, keys, [layer], takes_set=False) from None
     given = {
         name: ClassIndex.load(path.parent / source.index, root=source.root and path.parent / source.root)
         for name, source in recipe.sources.items()

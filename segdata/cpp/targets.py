@@ -50,6 +50,10 @@ class CPPTargets:
     meta: Mapping[str, Any] = field(default_factory=dict)
     _made: dict[int, SparseCounts] = field(default_factory=dict, init=False, repr=False)
 
+    def __repr__(self) -> str:
+        scales = ", ".join(map(str, self.scales))
+        return f"<CPPTargets: {self.size[0]}x{self.size[1]} pixels, {self.num_classes} classes, scales {scales}>"
+
     @property
     def step(self) -> int:
         """Corners of a crop are multiples of so many pixels: of 2 where the scales are 2, 4 and 8."""
@@ -70,6 +74,9 @@ class CPPTargets:
         """
         check_cell(scale)
         at_hand = {**self._made, **self.grids}
+        if not any(scale % held == 0 for held in at_hand):
+            told = ", ".join(map(str, self.scales))
+            raise SettingsError(f"scale {scale}: these targets are of scales {told}, and give multiples of them alone.")
         grid = at_hand[scale] if scale in at_hand else nearest_below(at_hand, scale)
         if scale in self.scales:
             self._made[scale] = grid

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdata.codecs.photos import open_photo
+from segdata.codecs.png_chunks import MAX_PIXELS
 from segdata.config.recipe import AugmentationRecipe
 from segdata.data.augmentation import Augmentation, aligned, draw_augmentation
 from segdata.data.crop_box import CropBox, crop_image, crop_label, place_crop
 from segdata.errors import LabelError, SettingsError
 from segdata.labels.classes import IGNORE_ID
 from segdata.labels.reading import Window, read_class_ids
+from segdata.logs import logger
 from segdata.sampling.class_index import ClassIndex
 from segdata.sampling.stream import Draw, Source
 
@@ -187,6 +189,26 @@ def refuse_without_images(sources: Sequence[Source]) -> None:
                 f"{where}: {np.count_nonzero(lengths == 0)} of {index.num_images} labels have no image in the index, "
                 f"first {first}. Put the images beside them, or index with --images FOLDER."
             )
+
+
+def refuse_far_crops(sources: Sequence[Source], augmentation: AugmentationRecipe) -> None:
+    """Warn of crops that are larger than every image at every scale, and refuse those that no memory holds.
+
+    Raises
+    ------
+    SettingsError
+        If a crop has more than 2^28 pixels.
+    """
+    height, width = augmentation.crop
+    if height * width > MAX_PIXELS:
+        raise SettingsError(f"a crop of {height}x{width} has more than {MAX_PIXELS:,} pixels. Choose a smaller one.")
+    sizes = np.concatenate([source.index.arrays["image_sizes"] for source in sources])
+    rows, columns = (int(side * max(augmentation.scale)) for side in sizes.max(axis=0))
+    if 0 < rows < height and 0 < columns < width:
+        logger.warning(
+            f"crops of {height}x{width} are larger than every image at every scale, {rows}x{columns} at most: the rest "
+            "of each is padding."
+        )
 
 
 def images_of(sources: Sequence[Source]) -> int:

@@ -33,10 +33,7 @@ def save_figure(figure: Image.Image, path: Path, *, fewer_colors: bool = False, 
     StoreError
         If the file there cannot be read, or the figure not be written.
     """
-    form = _FORMS.get(path.suffix.lower())
-    if form is None:
-        raise SettingsError(f"{path}: ending {path.suffix!r} names no form of figure. Use one of {', '.join(_FORMS)}.")
-    _refuse_to_replace(path, drawn_from)
+    form = refuse_unusable(path, drawn_from)
     if form == "PNG" and fewer_colors:
         figure = figure.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     buffer = BytesIO()
@@ -63,3 +60,18 @@ def _refuse_to_replace(path: Path, drawn_from: Path | None) -> None:
 def _begins_a_figure(head: bytes) -> bool:
     """Tell by its first 12 bytes whether a file is a PNG, a JPEG or a WebP."""
     return head.startswith((_PNG, _JPEG)) or (head[:4], head[8:]) == (_RIFF, _WEBP)
+
+
+def refuse_unusable(path: Path, drawn_from: Path | None = None) -> str:
+    """Check that a figure can be written to a path, before the work that it shows; see `save_figure`.
+
+    Returns
+    -------
+    str
+        The form that the ending names.
+    """
+    form = _FORMS.get(path.suffix.lower())
+    if form is None:
+        raise SettingsError(f"{path}: ending {path.suffix!r} names no form of figure. Use one of {', '.join(_FORMS)}.")
+    _refuse_to_replace(path, drawn_from)
+    return form

@@ -112,6 +112,8 @@ def _apart(found: Mapping[str, Found], data: DataRecipe) -> list[Check]:
         for path in held_out
         if _identity(path) in trained
     ]
+    if not held_out:
+        return []  # what is missing has been said
     message = f"{len(held_out) - len(shared)} of {len(held_out)} validation images are not trained on"
     return [Check(source="recipe", name="apart", message=message, faults=tuple(shared))]
 

@@ -26,6 +26,7 @@ from segdata.files import digest_of_bytes, refuse_same_folder, refuse_shared_tar
 from segdata.labels.classes import IGNORE_ID, ClassTable
 from segdata.labels.reading import refuse_contradiction
 from segdata.layouts import Encoding, open_labels
+from segdata.layouts.vistas import is_vistas
 
 TOOL = "precompute-cpp"
 _UNKNOWN = MIXED  # an id that no label may hold: the pooling refuses it
@@ -189,6 +190,11 @@ def plan_precompute(
     """
     refuse_same_folder(source, destination)
     wanted, table = check_scales(scales), ClassTable.load(classes)
+    if str(classes) == "cityscapes" and is_vistas(source):
+        raise SettingsError(
+            f"{source}: is a Mapillary Vistas download, whose ids are not those of Cityscapes. Convert it first: "
+            f"segdata convert-mapillary {source} CITY, then segdata precompute-cpp CITY."
+        )
     found, meaning = open_labels(source, encoding)
     items = []
     for label in found:

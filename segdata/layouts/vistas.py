@@ -39,6 +39,16 @@ _LABEL_SUFFIXES = (".png",)
 _NUM_PALETTES = 5  # label images asked for their version where no class list is there to ask
 
 
+def is_vistas(root: Path) -> bool:
+    """Say whether a folder is a Vistas download, or one of its splits, with the list of classes that comes with it."""
+    places = (root.parent, root.parent.parent) if root.name in (*SPLITS, "labels") else (root,)
+    return any(
+        (place / name).is_file() and any((place / split / "images").is_dir() for split in SPLITS)
+        for place in places
+        for name in ("config.json", "config_v1.2.json", "config_v2.0.json")
+    )
+
+
 @dataclass(frozen=True)
 class VistasRoot:
     """A Vistas download: its files, and the class table that its labels follow.

@@ -139,6 +139,13 @@ class ClassIndex:
             index.refuse_stale()
         return index
 
+    def __repr__(self) -> str:
+        where = "" if self.path is None else f" of {self.path}"
+        return (
+            f"<ClassIndex{where}: {self.num_images} images, {self.num_entries} entries, "
+            f"{len(self.head.class_names)} classes, tiles of {self.head.tile}>"
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         if self.path is None:
             return ClassIndex, (self.head, self.digest, dict(self.arrays), self.root)

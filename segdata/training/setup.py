@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segdata.config.recipe import Recipe, dump_recipe
-from segdata.data.crops import images_of
+from segdata.data.crops import images_of, refuse_far_crops
 from segdata.data.loader import Batch, BatchLoader, PooledTargets, TrainingDataset
 from segdata.data.sources import open_sources
 from segdata.distributed.process_group import DistributedContext
@@ -136,6 +136,8 @@ class Run:
         recipe, world = self.recipe, self.world
         stored, shown = recipe.loss.targets == "store", progress and world.is_first
         sources = open_sources(recipe.data, index_folder(self.out), world.on_first, stored=stored, progress=shown)
+        if world.is_first:
+            refuse_far_crops([source.source for source in sources], recipe.augmentation)
         images, accumulated = recipe.schedule.per_rank(world.num_ranks)
         num_images = images_of([source.source for source in sources])
         self.sampler = MixedClassUniformSampler(

@@ -80,7 +80,7 @@ def test_a_crop_that_leaves_the_label_is_refused(box):
 
 
 def test_a_scale_that_cannot_be_made_is_refused():
-    with pytest.raises(SettingsError, match="scale 6: no multiple of 4"):
+    with pytest.raises(SettingsError, match="scale 6: these targets are of scales 4"):
         pool_targets(made_label(6), [4]).counts(6)
 
 
