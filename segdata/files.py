@@ -79,6 +79,42 @@ def read_regular(path: Path, limit: int = -1) -> bytes:
         return file.read(limit)
 
 
+def files_at(folder: Path, depth: int) -> Iterator[Path]:
+    """Yield what lies a number of folders down, in any order; nothing where there is no such folder.
+
+    Raises
+    ------
+    OSError
+        If a folder on the way cannot be listed. Patterns of pathlib pass over it, and what is in it would be missing
+        without a word.
+    """
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        inner = [folder / entry.name for entry in entries]
+    if depth == 0:
+        yield from inner
+    else:
+        for path in inner:
+            yield from files_at(path, depth - 1)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder, links to folders not followed.
+
+    Raises
+    ------
+    OSError
+        If a folder cannot be listed.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for place, _, names in os.walk(folder, onerror=refuse):
+        yield from (Path(place, name) for name in names)
+
+
 def digest_of_bytes(data: bytes) -> str:
     """Return the digest by which an output knows the file it was made from: 32 hex digits of BLAKE2b."""
     return blake2b(data, digest_size=16).hexdigest()

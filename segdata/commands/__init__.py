@@ -9,7 +9,7 @@ import click
 
 from segdata import __version__
 from segdata.batch.signals import Interrupted, raise_on_sigterm
-from segdata.errors import SegdataError
+from segdata.errors import SegdataError, StoreError
 from segdata.files import explain_os_error
 from segdata.logs import configure_logging
 
@@ -60,6 +60,15 @@ class WorkflowGroup(click.Group):
 
             ctx.fail(f"there is no command '{args[0]}'.{did_you_mean(args[0], list(COMMANDS))}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a fault of the system that no place nearer knew more about is one line too."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise  # nobody reads what is printed; click ends quietly
+            raise StoreError(explain_os_error(error, "cannot be used")) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
@@ -118,11 +127,6 @@ def _run() -> None:
         group.main(standalone_mode=True)
     except SegdataError as error:
         click.echo(f"segdata: {error}", err=True)
-        sys.exit(1)
-    except OSError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM):
-            raise  # of other kinds, the place where they are met knows more
-        click.echo(f"segdata: {explain_os_error(error, 'cannot be opened or written')}", err=True)
         sys.exit(1)
     except Interrupted as stop:
         click.echo(f"segdata: {stop}", err=True)

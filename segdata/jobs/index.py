@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from segdata.cpp.store import ENDING
 from segdata.errors import LayoutError
+from segdata.files import files_below
 from segdata.labels.classes import ClassTable
 from segdata.layouts import Encoding, LabeledImage, folder, open_labels
 from segdata.layouts.cityscapes import ANNOTATIONS, is_root
@@ -140,7 +141,7 @@ def _item(label: LabeledImage, source: Path, images: dict[str, Path]) -> IndexIt
 def _images_by_stem(images: Path) -> dict[str, Path]:
     """Return the images of a folder by their relative path without ending."""
     endings = (".jpg", ".jpeg", ".png")
-    found = [path for path in sorted(images.rglob("*")) if path.suffix.lower() in endings]
+    found = [path for path in sorted(files_below(images)) if path.suffix.lower() in endings]
     return {path.relative_to(images).with_suffix("").as_posix(): path for path in found}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from segdata.codecs.photos import IMAGE_SUFFIXES
 from segdata.errors import LayoutError
+from segdata.files import files_at
 from segdata.inference.output_settings import Kind
 from segdata.jobs.predict_outputs import ENDINGS
 from segdata.layouts import folder
@@ -103,7 +104,7 @@ def _cityscapes_images(root: Path) -> list[ImageFile]:
     """Return the images of a Cityscapes root, none where it is no such root."""
     here = [root] if root.name == IMAGES else []
     trees = [*here, root / IMAGES, *sorted(root.glob(f"{IMAGES}*/{IMAGES}"))]
-    paths = (path for tree in trees for path in sorted(tree.glob("*/*/*")))
+    paths = (path for tree in trees for path in sorted(files_at(tree, 2)))
     named = (path for path in paths if path.name.endswith(IMAGE_ENDINGS) and not path.name.startswith("."))
     return [ImageFile(path, PurePosixPath(*path.parts[-3:])) for path in named]
 

@@ -19,7 +19,7 @@ from segdata.batch.runners import run_batch
 from segdata.batch.work import BatchSettings, Outcome
 from segdata.codecs.png import read_bytes
 from segdata.errors import LayoutError, SegdataError, SettingsError
-from segdata.files import digest_of_bytes, is_temporary
+from segdata.files import digest_of_bytes, files_below, is_temporary
 from segdata.jobs.verify_index import faults_of, find_indexes, is_reachable
 from segdata.jobs.verify_outputs import CHECKERS, KINDS, Checker, Fault, Kind
 
@@ -304,10 +304,11 @@ def _unnamed_files(folder: Path, checked: Sequence[_Checked]) -> Iterator[Path]:
     """Yield files of ours, or that pass for such in a folder of outputs, which no report names."""
     targets = {target for one in checked for target in one.targets()}
     folders = {target.parent for target in targets}
-    for place, _, names in os.walk(folder):
-        for path in {Path(place, name) for name in names} - targets:
-            if is_temporary(path.name) or any(_passes_for(path, folders, one.checker) for one in checked):
-                yield path
+    for path in files_below(folder):
+        if path in targets:
+            continue
+        if is_temporary(path.name) or any(_passes_for(path, folders, one.checker) for one in checked):
+            yield path
 
 
 def _extra_files(unnamed: Sequence[Path], checked: Sequence[_Checked]) -> Iterator[Fault]:

@@ -10,11 +10,12 @@ Each tree may lie one folder deeper, as in ``gtFine_trainvaltest/gtFine``. A key
 ending: ``aachen_000000_000019``, or for converted Vistas images (city ``mapillary``) the data set's own key.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from segdata.errors import LayoutError
+from segdata.files import files_at
 from segdata.labels.mapping import Encoding
 from segdata.labels.reading import AUTO_ENDING, ENDINGS, label_name
 from segdata.layouts.base import LabeledImage
@@ -92,7 +93,7 @@ def encodings(root: str | Path) -> tuple[Encoding, ...]:
 def is_root(root: str | Path) -> bool:
     """Say whether there are labels in the Cityscapes layout under a folder; stops at the first."""
     root = Path(root)
-    named = (label_name(path) for kind in ANNOTATIONS for tree in _trees(root, kind) for path in tree.glob("*/*/*"))
+    named = (label_name(path) for kind in ANNOTATIONS for tree in _trees(root, kind) for path in files_at(tree, 2))
     return any(named) or bool(_auto_labels(root, {}))
 
 
@@ -125,13 +126,20 @@ def _trees(root: Path, name: str) -> list[Path]:
     if not root.is_dir():
         raise LayoutError(f"{root}: no such folder. A Cityscapes root is expected.")
     here = [root] if root.name == name else []
-    trees = [*here, root / name, *sorted(root.glob(f"{name}*/{name}"))]
+    trees = [*here, root / name, *sorted(_deeper(root, name))]
     return list({tree.resolve(): tree for tree in reversed(trees) if tree.is_dir()}.values())[::-1]
+
+
+def _deeper(root: Path, name: str) -> Iterator[Path]:
+    """Yield the folders of a name that lie in a folder whose name begins alike, as a download is unpacked."""
+    for path in root.iterdir():
+        if path.name.startswith(name) and (path / name).is_dir():
+            yield path / name
 
 
 def _files(tree: Path) -> list[tuple[str, str, Path]]:
     """List (split, city, path) of the files that lie two folders down in a tree, hidden names left out."""
-    paths = sorted(path for path in tree.glob("*/*/*") if not path.name.startswith("."))
+    paths = sorted(path for path in files_at(tree, 2) if not path.name.startswith("."))
     return [(path.parent.parent.name, path.parent.name, path) for path in paths]
 
 
@@ -167,6 +175,7 @@ def _auto_labels(root: Path, images: dict[_Place, Path]) -> list[LabeledImage]:
     if root.name == IMAGES:  # these are the images
         return []
     found = []
+    # Beside a data set there may be folders that are not to be read: what cannot be listed is passed over here.
     for path in sorted(root.glob("*/*/*" + AUTO_ENDING)):
         split, city = path.parent.parent.name, path.parent.name
         if path.name.startswith("."):

@@ -60,6 +60,8 @@ def _walk(root: Path, suffix: str) -> Iterator[Path]:
             # real folders before links, so that a tree is listed under its own name
             entries = sorted(os.scandir(folder), key=lambda entry: (entry.is_symlink(), entry.name))
         except OSError:
+            if folder == root:
+                raise
             yield folder
             continue
         seen.add(identity)

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from segdata.config.recipe import Recipe
 from segdata.errors import SettingsError, StoreError
-from segdata.files import link_atomic, place_atomic, sweep_temporaries, sync_folder
+from segdata.files import explain_os_error, link_atomic, place_atomic, sweep_temporaries, sync_folder
+from segdata.logs import logger
 from segdata.models import Segmenter, build_model
 
 FORMAT, VERSION = "segdata-checkpoint", 1
@@ -44,7 +45,10 @@ class CheckpointFolder:
         """Return the checkpoints, oldest first."""
         if not self.folder.is_dir():
             return []
-        return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
+        try:
+            return sorted(path for path in self.folder.iterdir() if _NAME.fullmatch(path.name))
+        except OSError as error:
+            raise StoreError(explain_os_error(error, "cannot be listed", self.folder)) from error
 
     def path(self, step: int) -> Path:
         """Return where the checkpoint of a step lies."""
@@ -72,7 +76,10 @@ class CheckpointFolder:
             If it cannot be written. Those before it are still there.
         """
         path = self.path(step)
-        sweep_temporaries([path, *self.paths(), self.out / BEST])  # of a run that was killed while it saved
+        with contextlib.suppress(
+            OSError
+        ):  # what a run left that was killed while it saved takes room, and harms nothing
+            sweep_temporaries([path, *self.paths(), self.out / BEST])
         write_checkpoint(path, state)
         if best:
             try:
@@ -80,7 +87,10 @@ class CheckpointFolder:
             except StoreError:  # a file system without hard links
                 link_atomic(path, self.out / BEST, "copy")
         for old in self.paths()[: -self.keep_last]:
-            old.unlink(missing_ok=True)
+            try:
+                old.unlink(missing_ok=True)
+            except OSError as error:  # no reason to end a run whose newest checkpoint is on the disk
+                logger.warning(explain_os_error(error, "cannot be removed", old))
         return path
 
     def latest(self, warn: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
