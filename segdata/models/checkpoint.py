@@ -76,9 +76,7 @@ class CheckpointFolder:
             If it cannot be written. Those before it are still there.
         """
         path = self.path(step)
-        with contextlib.suppress(
-            OSError
-        ):  # what a run left that was killed while it saved takes room, and harms nothing
+        with contextlib.suppress(OSError):  # what a killed run left takes room, and harms nothing
             sweep_temporaries([path, *self.paths(), self.out / BEST])
         write_checkpoint(path, state)
         if best:
