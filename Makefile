@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test check format lint types bench docs clean
+.PHONY: help demo test fuzz check format lint types bench docs clean
 help:    ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
@@ -25,6 +25,9 @@ demo: $(VENV)/.train  ## run the whole chain on synthetic scenes, into ./demo
 
 test: $(VENV)/.dev   ## run the tests (PYTEST_ARGS="-k name" for some)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.dev   ## give every reader damaged files for SECONDS=60
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
 check: lint types test  ## what must be green before a commit
 

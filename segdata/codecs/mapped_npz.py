@@ -151,18 +151,18 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 def _map_member(content: mmap, member: zipfile.ZipInfo, *, check: bool) -> Array:
     """Return one member as an array, after holding what its headers say against the sizes in the directory."""
     if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"'{member.filename}' is compressed")
+        raise ValueError(f"{member.filename!r} is compressed")
     signature, name_length, extra_length = struct.unpack_from("<4s22xHH", content, member.header_offset)
     if signature != _SIGNATURE:
-        raise ValueError(f"'{member.filename}' is not where the directory says")
+        raise ValueError(f"{member.filename!r} is not where the directory says")
     start = member.header_offset + _LOCAL_HEADER + name_length + extra_length
     end = start + member.file_size
     if check and zlib.crc32(content[start:end]) != member.CRC:
-        raise ValueError(f"'{member.filename}' does not match its checksum")
+        raise ValueError(f"{member.filename!r} does not match its checksum")
     shape, dtype, begin = _read_npy_header(content, start, member.filename)
     count = math.prod(shape)
     if begin + count * dtype.itemsize != end:
-        raise ValueError(f"'{member.filename}' does not hold what it says")
+        raise ValueError(f"{member.filename!r} does not hold what it says")
     if count == 0:
         return np.empty(shape, dtype)
     return np.frombuffer(content, dtype, count, begin).reshape(shape)

@@ -144,7 +144,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch does not look at the checksums that it writes
         if damaged is not None:
-            raise StoreError(f"{path}: is damaged (its member {damaged} does not match its checksum). {again}")
+            raise StoreError(f"{path}: is damaged (its member {damaged!r} does not match its checksum). {again}")
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except StoreError:
         raise
