@@ -25,5 +25,12 @@ def _can_cache() -> bool:
 
 
 _cache = _can_cache()
+
+
+def is_cached() -> bool:
+    """Say whether compiled code is kept for the next process."""
+    return _cache
+
+
 compiled = numba.njit(cache=_cache, nogil=True)
 inlined = numba.njit(cache=_cache, nogil=True, inline="always")

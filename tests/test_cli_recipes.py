@@ -70,3 +70,17 @@ def test_keys_of_an_unknown_section_are_refused() -> None:
     result = CliRunner().invoke(command, ["keys", "optimiser"])
     assert result.exit_code == 2
     assert "no key begins with 'optimiser'" in result.stderr
+
+
+def test_init_writes_a_recipe_that_begins_as_another(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    assert run("init", "camvid-fcn-ce", "-o", str(path)).strip() == str(path)
+    whole = load_recipe("camvid-fcn-ce")
+    assert recipe_digest(load_recipe(path)) == recipe_digest(whole)
+    text = path.read_text().replace("# optimizer:", "optimizer:").replace("#   lr:", "  lr: 0.5  #")
+    path.write_text(text)
+    assert load_recipe(path).optimizer.lr == 0.5
+    with pytest.raises(SettingsError, match="is there already"):
+        run("init", "camvid-fcn-ce", "-o", str(path))
+    with pytest.raises(SettingsError, match=r"ends with \.yaml"):
+        run("init", "camvid-fcn-ce", "-o", str(tmp_path / "mine.txt"))

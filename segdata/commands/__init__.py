@@ -33,6 +33,7 @@ COMMANDS = {
     "predict": "Write label images, overlays and probabilities of images.",
     "autolabel": "Label images by a model, with confidence.",
     "export": "Write a model as ONNX.",
+    "doctor": "Say what this machine offers, and what will be in the way.",
     "plot": "Draw the figures: pooling, scenes.",
 }
 

@@ -1,6 +1,7 @@
 """`segdata recipes`: which there are, and what one of them says in full."""
 
 import json
+from pathlib import Path
 
 import click
 
@@ -9,12 +10,13 @@ from segdata.commands.options import printable
 
 @click.group("recipes")
 def command() -> None:
-    """List and show the recipes of training.
+    """List and show the recipes of training, and begin one of your own.
 
     \b
       segdata recipes list
       segdata recipes show cityscapes-pspnet-cpp
       segdata recipes keys schedule
+      segdata recipes init cityscapes-pspnet-cpp
     """
 
 
@@ -67,6 +69,40 @@ def show(name: str, overrides: tuple[str, ...], as_json: bool) -> None:
         return
     click.echo(f"# {recipe.name}, resolved; digest {recipe_digest(recipe)}")
     click.echo(printable(dump_recipe(recipe)), nl=False)
+
+
+@command.command()
+@click.argument("name", metavar="RECIPE")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Default: my-RECIPE.yaml.")
+def init(name: str, output: Path | None) -> None:
+    """Write a recipe of your own that begins as RECIPE, with all of its settings to change.
+
+    It extends RECIPE; every setting follows as a comment. Take the # away before what you change, and before the
+    sections above it. A file that is there is not replaced.
+
+    \b
+      segdata recipes init cityscapes-pspnet-cpp
+      segdata train --config my-cityscapes-pspnet-cpp.yaml --set data.root=/data
+    """
+    from segdata.config.recipe import dump_recipe, load_recipe
+    from segdata.errors import SettingsError
+    from segdata.files import write_atomic
+
+    recipe = load_recipe(name)
+    path = output or Path(f"my-{Path(name).stem}.yaml")
+    if path.suffix not in (".yaml", ".yml"):
+        raise SettingsError(f"{path}: is no name of a recipe. Expected is one that ends with .yaml.")
+    if path.exists():
+        raise SettingsError(f"{path}: is there already. Choose another name with -o, or move it away.")
+    parent = name if not Path(name).suffix else str(Path(name).absolute())
+    lines = [
+        f"# Begins as {name}. What every key means: segdata recipes keys",
+        f"extends: {parent}",
+        "",
+        *(f"# {line}" for line in dump_recipe(recipe).splitlines()),
+    ]
+    write_atomic(path, ("\n".join(lines) + "\n").encode())
+    click.echo(path)
 
 
 @command.command()
