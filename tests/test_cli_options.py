@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +173,15 @@ def test_json_holds_counts_errors_and_what_the_command_adds(capsys: pytest.Captu
 def test_a_name_that_is_no_text_is_printed_as_escapes() -> None:
     assert printable(os.fsdecode(b"caf\xe9")) == "caf\\udce9"
     assert printable("Straße") == "Straße"
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_of_torch_sleep_while_they_wait_unless_the_user_says_otherwise(given, expected):
+    script = (
+        "import atexit, os, sys; from segdata.commands import main; sys.argv = ['segdata', '--version'];"
+        "atexit.register(lambda: print(os.environ['OMP_WAIT_POLICY'])); main()"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == expected

@@ -1,6 +1,7 @@
 """The command line: one module per command, loaded when the command is called."""
 
 import errno
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -111,6 +112,8 @@ def group() -> None:
 def main() -> None:
     """Run the command line: exit 0 all done, 1 a fault in the data or the run, 2 usage, 130 or 143 after a signal."""
     raise_on_sigterm()
+    # Before torch is loaded: its threads sleep while they wait, and do not take a core that other work could use.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _run()
     finally:

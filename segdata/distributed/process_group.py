@@ -230,8 +230,8 @@ def init_distributed(
     place = launched_as(os.environ if environment is None else environment) or Place(0, 1, 0, 1)
     chosen = _device(device, place)
     world = DistributedContext(place.rank, place.num_ranks, place.local_rank, place.local_ranks, chosen)
-    if world.local_ranks > 1 and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, cpu_count() // world.local_ranks))
+    if "OMP_NUM_THREADS" not in os.environ:  # cpu_count knows affinity and CPU quota, which torch does not
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), cpu_count() // world.local_ranks)))
     if world.num_ranks == 1:
         yield world
         return
