@@ -3,10 +3,11 @@
 ::
 
     {images,image,rgb,RGB}/<key>.{png,jpg}
-    {labels,label,label40,labels40,Label}/<key>.png    0 unlabeled, 1 to 40 the classes
+    {labels,label,label40,labels40,labels_40,seg40,Label}/<key>.png    0 unlabeled, 1 to 40 the classes
     {train,test}.txt                                   one key a line, 795 and 654
 
-or, without lists, ``{train,test}/images`` and ``{train,test}/labels``.
+or, without lists, ``{train,test}/images`` and ``{train,test}/labels`` (ESANet: ``rgb``, ``labels_40``), or
+``images/{train,test}`` and ``labels/{train,test}`` (VainF's toolkit: ``image``, ``seg40``).
 
 References
 ----------
@@ -31,7 +32,7 @@ from segdata.layouts.pairs import (
 )
 
 IMAGES = ("images", "image", "rgb", "RGB")
-LABELS = ("labels", "label", "label40", "labels40", "Label")
+LABELS = ("labels", "label", "label40", "labels40", "labels_40", "seg40", "Label")
 _EXPECTED = "A folder with images, labels, train.txt and test.txt, or with train/images, train/labels and test alike,"
 
 
@@ -62,6 +63,10 @@ def find(root: str | Path, *, splits: Iterable[str] = ("train",)) -> list[Labele
 
 def _split(root: Path, split: str) -> list[LabeledImage]:
     images, labels = first_folder(root / split, IMAGES), first_folder(root / split, LABELS)
+    if images is not None and labels is not None:
+        return pair_folders(root, split, images, labels)
+    images = first_folder(root, [f"{name}/{split}" for name in IMAGES])
+    labels = first_folder(root, [f"{name}/{split}" for name in LABELS])
     if images is not None and labels is not None:
         return pair_folders(root, split, images, labels)
     listed, images, labels = root / f"{split}.txt", first_folder(root, IMAGES), first_folder(root, LABELS)

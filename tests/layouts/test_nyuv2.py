@@ -30,6 +30,19 @@ def test_folders_by_split_need_no_list(tmp_path: Path) -> None:
     assert item.relative.as_posix() == "test/labels/1.png"
 
 
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [("train/rgb", "train/labels_40"), ("image/train", "seg40/train")],
+    ids=["ESANet", "VainF"],
+)
+def test_folders_of_other_tools(tmp_path: Path, images: str, labels: str) -> None:
+    write_image(tmp_path / images / "0004.png")
+    write_label(tmp_path / labels / "0004.png", [[0, 40]])
+    [item] = nyuv2.find(tmp_path)
+    assert (item.label, item.image) == (tmp_path / labels / "0004.png", tmp_path / images / "0004.png")
+    assert read_sample(item, ClassTable.load("nyuv2-40"), "labelIds").tolist() == [[255, 39]]
+
+
 def test_zero_is_ignored_and_one_is_the_first_class(tmp_path: Path) -> None:
     write_image(tmp_path / "train" / "images" / "1.png")
     write_label(tmp_path / "train" / "labels" / "1.png", [[0, 1, 40]])
