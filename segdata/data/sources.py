@@ -1,6 +1,7 @@
 """The sources of a recipe as the sampler takes them: indexes that are named are loaded, the others built and shared."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -80,6 +81,30 @@ def open_sources(
         replace(source, store=_store_of(recipe, source))
         for recipe, source in zip(data.located_sources, opened, strict=True)
     ]
+
+
+def refuse_overlap(sources: Sequence[TrainingSource], validation: Sequence[LabeledImage]) -> None:
+    """Check that no label that a model is measured on is one that it is trained on.
+
+    Raises
+    ------
+    SettingsError
+        Naming the source, how many there are, and the first.
+    """
+    measured = {os.path.realpath(each.label): each.label for each in validation if each.label is not None}
+    for each in sources:
+        index = each.source.index
+        if index.root is None or not measured:
+            continue
+        root = os.path.realpath(index.root)
+        shared = [path for name in index.names("label") if (path := os.path.normpath(f"{root}/{name}")) in measured]
+        if shared:
+            where = f"data.sources.{each.source.name}.splits"
+            raise SettingsError(
+                f"{len(shared)} of the {len(measured)} validation labels are trained on in source "
+                f"'{each.source.name}', first {measured[shared[0]]}. Take the split out of {where}, or name another for "
+                "data.validation, or set it to null."
+            )
 
 
 def plan_source(recipe: SourceRecipe, data: DataRecipe, indexes: Path) -> IndexPlan:

@@ -13,6 +13,7 @@ from segdata.batch.signals import STOPPED, TRAINING_SIGNALS, StopFlag, stop_on_s
 from segdata.config.recipe import Recipe, difference, dump_recipe
 from segdata.data.loader import Batch
 from segdata.data.samples import find_samples
+from segdata.data.sources import refuse_overlap
 from segdata.distributed.process_group import (
     DistributedContext,
     init_distributed,
@@ -126,6 +127,7 @@ class _Loop:
         self._targets: Counter[str] = Counter()  # of this rank, since they were added to the progress
         validation = self.recipe.data.located_validation
         self.validation = [] if validation is None else find_samples(validation)
+        refuse_overlap(run.sources, self.validation)
 
     def go(self) -> TrainResult:
         """Take the steps that are left, and say how it ended."""

@@ -169,6 +169,7 @@ class Run:
             pin_memory=pin,
             timeout=recipe.run.data_timeout,
         )
+        self.sources = sources
         self._taken = 0
 
     def _place(self, model: Segmenter) -> None:

@@ -218,3 +218,11 @@ def test_pixels_that_mutual_information_leaves_out_are_in_the_log(tmp_path):
 def test_deterministic_runs_go_through_and_put_the_setting_back(tmp_path):
     trained(tmp_path, "deterministic=true", "schedule.iterations=1")
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_validation_image_that_is_trained_on_is_refused(tmp_path):
+    recipe = small_recipe(tmp_path, "data.sources.whole.splits=[train,val]")
+    with pytest.raises(
+        SettingsError, match=r"2 of the 2 validation labels are trained on in source 'whole', first .*png"
+    ):
+        train(recipe, tmp_path / "out", progress=False)
