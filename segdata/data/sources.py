@@ -102,7 +102,7 @@ def refuse_overlap(sources: Sequence[TrainingSource], validation: Sequence[Label
             where = f"data.sources.{each.source.name}.splits"
             raise SettingsError(
                 f"{len(shared)} of the {len(measured)} validation labels are trained on in source "
-                f"'{each.source.name}', first {measured[shared[0]]}. Take the split out of {where}, or name another for "
+                f"'{each.source.name}', first {measured[shared[0]]}. Take the split out of {where}, name another for "
                 "data.validation, or set it to null."
             )
 
