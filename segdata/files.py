@@ -100,7 +100,7 @@ def files_at(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder, links to folders not followed.
+    """Yield every file below a folder, links to folders not followed; nothing where there is no such folder.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def files_below(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise error
 
-    for place, _, names in os.walk(folder, onerror=refuse):
+    for place, _, names in os.walk(folder, onerror=refuse) if folder.is_dir() else ():
         yield from (Path(place, name) for name in names)
 
 

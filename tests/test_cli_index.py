@@ -109,7 +109,7 @@ def test_of_many_errors_the_first_are_printed_and_json_lists_all(labels, tmp_pat
     result = invoke(labels, "-o", tmp_path / "x.npz")
     assert result.exit_code == 1
     assert sum(line.startswith("error: ") for line in result.stderr.splitlines()) == 21
-    assert "error: 3 more; --json lists all\n" in result.stderr
+    assert "error: 3 more like these; --json lists all\n" in result.stderr
     assert result.stdout == "25 files: 2 done, 23 with an error\n"
     told = json.loads(invoke(labels, "-o", tmp_path / "x.npz", "--json").stdout)
     assert (len(told["errors"]), told["counts"]["error"]) == (23, 23)

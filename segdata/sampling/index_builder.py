@@ -301,7 +301,7 @@ def _refuse_others(plan: IndexPlan, what: str, indexed: Sequence[str], found: Se
 
 def _refuse_other_parts(plan: IndexPlan, batch: BatchSettings) -> BatchSettings:
     """Return how to begin: parts done with other settings are refused, where none is done nothing stands in the way."""
-    if batch.overwrite or not any(plan.destination.glob(f"*{PART_ENDING}")):
+    if batch.overwrite or not _parts_in(plan.destination):
         return replace(batch, overwrite=True)
     for before in read_shard_reports([plan.report, *find_shard_reports(plan.report)]):
         difference = describe_difference(before["settings"], plan.settings.recorded())
@@ -322,10 +322,15 @@ def _write(plan: IndexPlan, index: ClassIndex) -> ClassIndex:
     return ClassIndex.load(plan.output, check=False)
 
 
+def _parts_in(folder: Path) -> list[Path]:
+    """Return the parts in a folder; none where there is no such folder."""
+    return [path for path in folder.iterdir() if path.name.endswith(PART_ENDING)] if folder.is_dir() else []
+
+
 def _remove_parts(plan: IndexPlan) -> None:
     """Remove the parts and the reports beside them; a folder that holds anything else stays."""
     report = plan.report
-    for path in [*plan.destination.glob(f"*{PART_ENDING}"), *find_shard_reports(report), report]:
+    for path in [*_parts_in(plan.destination), *find_shard_reports(report), report]:
         path.unlink(missing_ok=True)
     if not any(plan.destination.iterdir()):
         plan.destination.rmdir()
