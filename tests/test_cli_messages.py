@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from segdata import ClassIndex, load_cpp
-from segdata.commands import group
-from segdata.errors import SettingsError
+from segdata.commands import WorkflowGroup, group
+from segdata.errors import SettingsError, StoreError
 
 
 def run(*words: object) -> Result:
@@ -108,7 +109,7 @@ def test_crops_beyond_every_image_are_refused_or_warned_of(tmp_path, caplog):
 def test_a_command_that_is_not_there_has_a_neighbor():
     told = run("trian")
     assert told.exit_code == 2
-    assert "there is no command 'trian'. Did you mean 'train'?" in told.output
+    assert "unknown command 'trian'. Did you mean 'train'?" in told.output
 
 
 @pytest.mark.parametrize(
@@ -116,12 +117,12 @@ def test_a_command_that_is_not_there_has_a_neighbor():
     [
         (
             "augmentation.crop=3",
-            "--set augmentation.crop=3: 3 is no list. Expected are several values, as [512, 1024].",
+            "--set augmentation.crop=3: 3 is not a list. Expected are several values, as [512, 1024].",
         ),
         ("augmentation.crop=[3]", "--set augmentation.crop=[3]: has too few values."),
-        ("run.log_every=x", "--set run.log_every=x: 'x' is no whole number."),
-        ("optimizer.lr=x", "--set optimizer.lr=x: 'x' is no number."),
-        ("optimizer=3", "--set optimizer=3: 3 is no section. Expected are keys with values."),
+        ("run.log_every=x", "--set run.log_every=x: 'x' is not a whole number."),
+        ("optimizer.lr=x", "--set optimizer.lr=x: 'x' is not a number."),
+        ("optimizer=3", "--set optimizer=3: 3 is not a section. Expected are keys with values."),
     ],
 )
 def test_faults_of_set_are_in_our_words(change, message):
@@ -132,10 +133,44 @@ def test_faults_of_set_are_in_our_words(change, message):
 def test_a_photograph_given_as_a_label_is_called_one(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
     told = run("plot", "pooling", tmp_path / "a.jpg", "-o", tmp_path / "p.png")
-    assert "a.jpg: is a JPEG photograph, whose pixels are no ids" in str(told.exception)
+    assert "a.jpg: is a JPEG photograph, whose pixels are not class ids" in str(told.exception)
 
 
 def test_a_check_of_nothing_is_no_pass(tmp_path):
     told = run("datasets", "check", "cityscapes-pspnet-cpp", "--set", f"data.root={tmp_path}")
     assert told.exit_code == 1
     assert "PASS" not in told.output
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (ConnectionResetError("gone"), ConnectionResetError),
+        (TimeoutError("no answer"), TimeoutError),
+        (PermissionError(13, "Permission denied", "a.png"), StoreError),
+        (OSError(28, "No space left on device"), StoreError),
+    ],
+)
+def test_faults_of_files_are_one_line_and_those_of_the_network_are_not_called_faults_of_files(fault, kind):
+    class Broken(WorkflowGroup):
+        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+            def fail() -> None:
+                raise fault
+
+            return click.Command(cmd_name, callback=fail)
+
+    assert type(CliRunner().invoke(Broken("segdata"), ["demo"]).exception) is kind
+
+
+def test_outputs_of_other_settings_stay_refused_after_a_run_of_errors_alone(tmp_path):
+    folder = labels(tmp_path / "labels")
+    assert run("precompute-cpp", folder, tmp_path / "out", "--encoding", "trainIds").exit_code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.npz")}
+    whole = {path: path.read_bytes() for path in folder.iterdir()}
+    for path in whole:
+        path.write_bytes(b"damaged")
+    assert run("precompute-cpp", folder, tmp_path / "out", "--encoding", "trainIds").exit_code == 1
+    for path, data in whole.items():
+        path.write_bytes(data)
+    assert run("precompute-cpp", folder, tmp_path / "out", "--encoding", "labelIds").exit_code == 1
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.npz")} == before

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from segdata.compiled import compiled, inlined
 
-_SOF0, _DHT, _SOI, _EOI, _SOS, _DQT, _DRI, _APP0, _APP14 = 0xC0, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xE0, 0xEE
+_SOF0, _DHT, _SOI, _EOI, _SOS, _DQT, _DRI = 0xC0, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD
+_APP0, _APP14, _APP15, _COM = 0xE0, 0xEE, 0xEF, 0xFE
 _SHORT_BITS = 10  # of codes that the first, small look-up table knows
 _MAGIC = struct.Struct("<8sIQI")
 _NAME = b"segrows1"
@@ -53,6 +54,14 @@ class RowIndex:
     def is_of(self, data: bytes) -> bool:
         """Say whether a file is the one that the index was made from."""
         return len(data) == self.num_bytes and isal_zlib.crc32(data) == self.checksum
+
+    def fits(self, num_bytes: int) -> bool:
+        """Say whether its places lie one after the other in a file of that length, before the marker at its end.
+
+        The kernels, which follow them, do not check.
+        """
+        inside = self.positions[0] > 0 and self.positions[-1] + 2 <= num_bytes
+        return bool(inside and (np.diff(self.positions) >= 0).all() and (self.bits < 8).all())
 
     def to_bytes(self) -> bytes:
         """Return the index as bytes, with a checksum of their own."""
@@ -191,7 +200,7 @@ class JpegParts:
         None where that cannot be: tables that lack a code, or restarts at odd places.
         """
         num_rows, per_row = self._shape
-        if index.predictors.shape != (num_rows + 1, len(self._components)):
+        if index.predictors.shape != (num_rows + 1, len(self._components)) or not index.fits(len(self._data)):
             return None
         height = self._mcu[0]
         first, last = max(top // height - 1, 0), min(-(-bottom // height) + 1, num_rows)
@@ -205,7 +214,7 @@ class JpegParts:
             (int(index.positions[first]), int(index.bits[first])),
             (int(index.positions[last]), int(index.bits[last])),
             *self._made_up_row(made_up, per_row),
-            np.empty(2 * (int(index.positions[last] - index.positions[first]) + 32 * per_row) + 64, np.uint8),
+            np.empty(2 * int(index.positions[last] - index.positions[first]) + 2 * 48 * per_row + 64, np.uint8),
         )
         extra = 1 if made_up else 0
         rows = min(last * height, self.size[0]) - first * height + extra * height
@@ -315,7 +324,7 @@ def _split(data: bytes) -> JpegParts | None:
             parts._head.append(segment)
         elif kind in (_DQT, _APP0, _APP14):
             parts._head.append(segment)
-        elif not 0xE0 <= kind <= 0xFE:
+        elif not _APP0 <= kind <= _APP15 and kind != _COM:
             return None  # another process than baseline, or a marker that does not belong here
 
 

@@ -15,7 +15,7 @@ from simplejpeg import decode_jpeg
 from segdata.codecs.jpeg_rows import JpegParts, RowIndex, split_jpeg
 from segdata.codecs.png import decode_photo_rows
 from segdata.codecs.png_chunks import SIGNATURE, PngParts, split_photo
-from segdata.errors import LabelError
+from segdata.errors import LabelError, StoreError
 from segdata.files import read_regular, write_atomic
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
@@ -177,8 +177,7 @@ def _row_index(jpeg: JpegParts, data: bytes, path: Path | None) -> RowIndex | No
                 return kept
     index = jpeg.index()
     if path is not None and index is not None:
-        with contextlib.suppress(OSError):  # a folder that cannot be written costs time alone
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(StoreError):  # a full disk, or a folder that cannot be written, costs time alone
             write_atomic(path, index.to_bytes())
     return index
 

@@ -205,8 +205,8 @@ def _walk_chunks(data: bytes, where: str) -> Iterator[tuple[bytes, memoryview]]:
     """Yield the kind and body of every chunk up to IEND, which must end the file."""
     if data.startswith(b"\xff\xd8\xff"):
         raise LabelError(
-            f"{where}: is a JPEG photograph, whose pixels are no ids. Expected is a label image: name the PNG file of "
-            "class ids that belongs to it."
+            f"{where}: is a JPEG photograph, whose pixels are not class ids. Expected is a label image: name the PNG "
+            "file of class ids that belongs to it."
         )
     if not data.startswith(SIGNATURE):
         raise LabelError(

@@ -60,7 +60,7 @@ class WorkflowGroup(click.Group):
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from segdata.labels.names import did_you_mean
 
-            ctx.fail(f"there is no command '{args[0]}'.{did_you_mean(args[0], list(COMMANDS))}")
+            ctx.fail(f"unknown command '{args[0]}'.{did_you_mean(args[0], list(COMMANDS))}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -68,8 +68,8 @@ class WorkflowGroup(click.Group):
         try:
             return super().invoke(ctx)
         except OSError as error:
-            if error.errno == errno.EPIPE:
-                raise  # nobody reads what is printed; click ends quietly
+            if error.filename is None and error.errno not in (errno.ENOSPC, errno.EMFILE, errno.ENFILE):
+                raise  # of the network, or nobody reads what is printed: no file is at fault
             raise StoreError(explain_os_error(error, "cannot be used")) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

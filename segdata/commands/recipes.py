@@ -91,7 +91,7 @@ def init(name: str, output: Path | None) -> None:
     recipe = load_recipe(name)
     path = output or Path(f"my-{Path(name).stem}.yaml")
     if path.suffix not in (".yaml", ".yml"):
-        raise SettingsError(f"{path}: is no name of a recipe. Expected is one that ends with .yaml.")
+        raise SettingsError(f"{path}: is not the name of a recipe file. Expected is one that ends with .yaml.")
     if path.exists():
         raise SettingsError(f"{path}: is there already. Choose another name with -o, or move it away.")
     parent = name if not Path(name).suffix else str(Path(name).absolute())

@@ -21,7 +21,7 @@ class RecipeKey(NamedTuple):
     default : str
         As in YAML, empty where a value has to be given.
     choices : tuple of str
-        What it may be, empty where that is no short list.
+        What it may be, empty where that is not a short list.
     about : str
         What it means.
     """

@@ -101,7 +101,7 @@ def load_cpp(path: str | Path, *, max_pixels: int = MAX_PIXELS, max_bytes: int =
     Raises
     ------
     StoreError
-        If the file cannot be read, is damaged, or is no such file. Nothing in it is trusted or unpickled.
+        If the file cannot be read, is damaged, or is another kind of file. Nothing in it is trusted or unpickled.
     """
     return decode_cpp(read_cpp_bytes(Path(path), max_bytes), str(path), max_pixels=max_pixels)
 

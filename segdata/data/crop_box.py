@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from segdata.codecs.photos import Photo
 from segdata.data.resampling import bicubic_taps, resample
 from segdata.errors import SettingsError
+from segdata.labels.reading import Window
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,14 @@ class CropBox:
     def columns(self) -> NDArray[np.int64]:
         """Return the image column nearest to each column of the crop, -1 where that is padding; shape (w,)."""
         return _nearest(self.left, self.scale, self.size[1], self.image_size[1])
+
+    def shown(self) -> Window:
+        """Return the part of the image that the crop shows; empty where it shows padding alone."""
+        bounds: list[int] = []
+        for axis in (self.rows(), self.columns()):
+            pixels = axis[axis >= 0]
+            bounds += [int(pixels[0]), int(pixels[-1]) + 1] if pixels.size else [0, 0]
+        return Window(*bounds)
 
     def inside(self) -> tuple[int, int, int, int]:
         """Return top, bottom, left, right of what the crop shows of the image; the rest of it is padding."""

@@ -98,7 +98,7 @@ class CropReader:
             (height, width), (rows, columns) = expected, photo.size
             raise LabelError(f"{path}: has {rows}x{columns} pixels, its label {height}x{width}.")
         box = self.place(draw, photo.size, random)
-        window = None if self.whole_labels else _shown(box)
+        window = None if self.whole_labels else box.shown()
         class_ids = read_label_of(index, draw.image_id, window, photo.size)
         image = crop_image(photo, box, fill=self.fill, flip=random.flip)
         origin = (0, 0) if window is None else (window.top, window.left)
@@ -120,15 +120,6 @@ class CropReader:
     def read_label(self, source: int, image_id: int) -> NDArray[np.uint8]:
         """Return the class ids of a whole label; see `read_label_of`."""
         return read_label_of(self.sources[source].index, image_id)
-
-
-def _shown(box: CropBox) -> Window:
-    """Return the part of the image that a crop shows; empty where it shows padding alone."""
-    bounds: list[int] = []
-    for axis in (box.rows(), box.columns()):
-        shown = axis[axis >= 0]
-        bounds += [int(shown[0]), int(shown[-1]) + 1] if shown.size else [0, 0]
-    return Window(*bounds)
 
 
 def index_size(index: ClassIndex, image_id: int) -> tuple[int, int]:
@@ -191,7 +182,7 @@ def refuse_without_images(sources: Sequence[Source]) -> None:
             )
 
 
-def refuse_far_crops(sources: Sequence[Source], augmentation: AugmentationRecipe) -> None:
+def refuse_far_crops(sources: Sequence[Source], augmentation: AugmentationRecipe, *, warn: bool = True) -> None:
     """Warn of crops that are larger than every image at every scale, and refuse those that no memory holds.
 
     Raises
@@ -204,7 +195,7 @@ def refuse_far_crops(sources: Sequence[Source], augmentation: AugmentationRecipe
         raise SettingsError(f"a crop of {height}x{width} has more than {MAX_PIXELS:,} pixels. Choose a smaller one.")
     sizes = np.concatenate([source.index.arrays["image_sizes"] for source in sources])
     rows, columns = (int(side * max(augmentation.scale)) for side in sizes.max(axis=0))
-    if 0 < rows < height and 0 < columns < width:
+    if warn and 0 < rows < height and 0 < columns < width:
         logger.warning(
             f"crops of {height}x{width} are larger than every image at every scale, {rows}x{columns} at most: the rest "
             "of each is padding."

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -91,13 +92,18 @@ def refuse_overlap(sources: Sequence[TrainingSource], validation: Sequence[Label
     SettingsError
         Naming the source, how many there are, and the first.
     """
-    measured = {os.path.realpath(each.label): each.label for each in validation if each.label is not None}
+    real_folder = cache(os.path.realpath)  # of a few folders with many files
+
+    def identity(path: str) -> str:
+        return os.path.join(real_folder(os.path.dirname(path)), os.path.basename(path))  # noqa: PTH118, PTH119, PTH120
+
+    measured = {identity(str(each.label)): each.label for each in validation if each.label is not None}
     for each in sources:
         index = each.source.index
         if index.root is None or not measured:
             continue
-        root = os.path.realpath(index.root)
-        shared = [path for name in index.names("label") if (path := os.path.normpath(f"{root}/{name}")) in measured]
+        names = index.names("label")
+        shared = [path for name in names if (path := identity(f"{index.root}/{name}")) in measured]
         if shared:
             where = f"data.sources.{each.source.name}.splits"
             raise SettingsError(

@@ -56,24 +56,30 @@ class TargetStore:
         StoreError
             If the file is missing or damaged, or was made from another label or by another class table.
         """
+        sides = {cell: side for cell in self.cells if (side := _side_in_label(box, cell)) is not None}
+        if not sides:
+            return {}  # no file is read in vain where scales are drawn from a range
         path = self.folder / index.label_name(image_id).with_suffix(ENDING)
         targets = load_cpp(path)
         _refuse_other_label(targets, index, image_id, path)
-        found = {}
-        for cell in self.cells:
-            side = cell / box.scale
-            if side.is_integer() and any(int(side) % held == 0 for held in targets.grids):
-                counts = _counts_of_crop(targets, box, cell, int(side), flip=flip)
-                if counts is not None:
-                    found[cell] = _signed(counts)
-        return found
+        return {
+            cell: _signed(_counts_of_crop(targets, box, cell, side, flip=flip))
+            for cell, side in sides.items()
+            if any(side % held == 0 for held in targets.grids)
+        }
 
 
-def _counts_of_crop(targets: CPPTargets, box: CropBox, cell: int, side: int, *, flip: bool) -> NDArray[Any] | None:
-    """Return the counts of a crop in cells of `cell` of its pixels, `side` of the label's; None where they are cut."""
-    (top, left), (height, width) = (box.top, box.left), box.size
-    if top % side or left % side or height % cell or width % cell:
+def _side_in_label(box: CropBox, cell: int) -> int | None:
+    """Return the side, in the label's pixels, of a crop's cells; None where the label has no such whole cells."""
+    side = cell / box.scale
+    if not side.is_integer() or box.top % side or box.left % side or box.size[0] % cell or box.size[1] % cell:
         return None
+    return int(side)
+
+
+def _counts_of_crop(targets: CPPTargets, box: CropBox, cell: int, side: int, *, flip: bool) -> NDArray[Any]:
+    """Return the counts of a crop in cells of `cell` of its pixels, `side` of the label's."""
+    (top, left), (height, width) = (box.top, box.left), box.size
     rows = _inside(int(top) // side, height // cell, -(-targets.size[0] // side))
     columns = _inside(int(left) // side, width // cell, -(-targets.size[1] // side))
     dtype = count_dtype(side)

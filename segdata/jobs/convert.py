@@ -175,7 +175,7 @@ def plan_folder(source: Path, destination: Path, settings: ConvertSettings) -> C
     """Plan the conversion of every label image below a folder, to the same relative paths below another.
 
     Where names tell labels from colors and instances (as in Cityscapes), the label ids are taken. A DST below SRC
-    is left out: what an earlier run wrote there is no source.
+    is left out: what an earlier run wrote there is not a source.
 
     Raises
     ------

@@ -101,7 +101,7 @@ def _item(image: ImageFile, out: Path, targets: dict[Kind, Path]) -> ImageItem:
 
 
 def _cityscapes_images(root: Path) -> list[ImageFile]:
-    """Return the images of a Cityscapes root, none where it is no such root."""
+    """Return the images of a Cityscapes root, none where it is something else."""
     here = [root] if root.name == IMAGES else []
     trees = [*here, root / IMAGES, *sorted(root.glob(f"{IMAGES}*/{IMAGES}"))]
     paths = (path for tree in trees for path in sorted(files_at(tree, 2)))

@@ -10,6 +10,7 @@ Each tree may lie one folder deeper, as in ``gtFine_trainvaltest/gtFine``. A key
 ending: ``aachen_000000_000019``, or for converted Vistas images (city ``mapillary``) the data set's own key.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -161,6 +162,8 @@ def _labels(root: Path, kind: str) -> dict[_Place, dict[Encoding, Path]]:
 def _images(root: Path) -> dict[_Place, Path]:
     """Return the images by place; those beside the root where it holds none, being itself a tree of labels."""
     base = root if _trees(root, IMAGES) else root.resolve().parent
+    if not os.access(base, os.R_OK):  # nobody named the folder above
+        return {}
     images: dict[_Place, Path] = {}
     for tree in _trees(base, IMAGES):
         for split, city, path in _files(tree):

@@ -382,7 +382,7 @@ def _read_meta(arrays: Mapping[str, Array], path: Path) -> dict[str, Any]:
         if type(meta.get(name)) is not kind:
             raise StoreError(f"{path}: '{name}' in its head is missing or of another type. {REDO}")
     if "\0" in meta["root"] or not _is_name(meta["root"]):
-        raise StoreError(f"{path}: 'root' in its head, {meta['root']!r}, is no folder's name. {REDO}")
+        raise StoreError(f"{path}: 'root' in its head, {meta['root']!r}, is not the name of a folder. {REDO}")
     for name, (dtype, _) in _ARRAYS.items():
         if name not in arrays or arrays[name].dtype != np.dtype(dtype):
             raise StoreError(f"{path}: array '{name}' is missing or of another type. {REDO}")

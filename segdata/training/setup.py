@@ -136,8 +136,7 @@ class Run:
         recipe, world = self.recipe, self.world
         stored, shown = recipe.loss.targets == "store", progress and world.is_first
         sources = open_sources(recipe.data, index_folder(self.out), world.on_first, stored=stored, progress=shown)
-        if world.is_first:
-            refuse_far_crops([source.source for source in sources], recipe.augmentation)
+        refuse_far_crops([source.source for source in sources], recipe.augmentation, warn=world.is_first)
         images, accumulated = recipe.schedule.per_rank(world.num_ranks)
         num_images = images_of([source.source for source in sources])
         self.sampler = MixedClassUniformSampler(

@@ -130,6 +130,23 @@ def test_an_index_of_another_file_is_refused(rng):
     assert color.splice(gray.index(), 0, 8) is None
 
 
+@pytest.mark.parametrize("change", ["beyond the end", "backwards", "at the start", "bit"])
+def test_places_that_lead_out_of_the_file_are_not_followed(rng, change):
+    data = jpeg(scene(rng))
+    parts = split_jpeg(data)
+    index = parts.index()
+    assert parts.splice(index, 40, 60) is not None
+    if change == "beyond the end":
+        index.positions[-1] = len(data) + 10**6
+    elif change == "backwards":
+        index.positions[2] = index.positions[4]
+    elif change == "at the start":
+        index.positions[0] = -5
+    else:
+        index.bits[3] = 9
+    assert parts.splice(index, 40, 60) is None
+
+
 def test_predictors_are_raised_with_the_categories_that_a_table_has():
     parts = jpeg_rows.split_jpeg(jpeg(np.full((64, 640, 3), 7, np.uint8)))
     for value in (-1023, -7, 0, 1, 2, 1000):

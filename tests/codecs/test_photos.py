@@ -131,6 +131,15 @@ def test_a_folder_for_row_indexes_that_cannot_be_written_costs_time_alone(tmp_pa
     assert (open_photo(tmp_path / "a.jpg", tmp_path / "rows").rows(20, 40) == whole[20:40]).all()
 
 
+def test_a_row_index_that_cannot_be_written_costs_time_alone(tmp_path, rng):
+    whole = save(rng, tmp_path / "a.jpg")
+    open_photo(tmp_path / "a.jpg", tmp_path / "rows").rows(20, 40)
+    (kept,) = (tmp_path / "rows").rglob("*.rows")
+    kept.unlink()
+    kept.mkdir()  # what is written there meets an error, as on a full disk
+    assert (open_photo(tmp_path / "a.jpg", tmp_path / "rows").rows(20, 40) == whole[20:40]).all()
+
+
 def test_a_truncated_jpeg_is_one_line(tmp_path, rng):
     save(rng, tmp_path / "a.jpg")
     (tmp_path / "a.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-900])

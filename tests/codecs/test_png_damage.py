@@ -49,7 +49,7 @@ def test_empty_file():
 
 
 def test_jpeg_under_the_name_of_a_png():
-    with pytest.raises(LabelError, match=r"is a JPEG photograph, whose pixels are no ids"):
+    with pytest.raises(LabelError, match=r"is a JPEG photograph, whose pixels are not class ids"):
         decode_label(b"\xff\xd8\xff\xe0", "x.png")
 
 

@@ -21,7 +21,7 @@ from segdata.errors import SettingsError
             r"'data\.sources\.train\.spltis' .* Did you mean 'data\.sources\.train\.splits'",
         ),
         ("data.validation.rot=x", r"key 'data\.validation\.rot' is not known\. Did you mean 'data\.validation\.root'"),
-        ("optimizer.lr=fast", r"--set optimizer\.lr=fast: 'fast' is no number\."),
+        ("optimizer.lr=fast", r"--set optimizer\.lr=fast: 'fast' is not a number\."),
         ("optimizer.lr=-1", r"--set optimizer\.lr=-1: -1 is out of range\. Expected is a number above 0\.0"),
         (
             "loss.main=cee",
@@ -33,14 +33,14 @@ from segdata.errors import SettingsError
         ("data.classes=cityscape", r"--set data\.classes=cityscape: 'cityscape': .* Did you mean 'cityscapes'\?"),
         ("schedule.epochs=3", r"schedule: iterations 20000, epochs 3: expected is one of the two"),
         ("model.scales=[0.5, 1.0]", r"model: scales: the model 'fcn' has no such setting"),
-        ("loss.auxiliary_weight=[1]", r"--set loss\.auxiliary_weight=\[1\]: \[1\] is no number"),
+        ("loss.auxiliary_weight=[1]", r"--set loss\.auxiliary_weight=\[1\]: \[1\] is not a number"),
         ("augmentation.scale=[2.0, 0.5]", r"scale: \(2\.0, 0\.5\) is not a range"),
         ("evaluation.stride=[9, 9]", r"stride: \(9, 9\) does not fit the window None"),
         ("run", r"--set run: is not a setting\. Write a key, '=' and a value"),
         ("augmentation.crop=[1", r"the value is not valid YAML"),
         ("optimizer.lr=yes", r"--set optimizer\.lr=yes: true is a truth value, as YAML reads on, off, yes and no"),
-        ("optimizer.lr=.inf", r"--set optimizer\.lr=\.inf: inf is no finite number"),
-        ("loss.main_settings={a: {b: 1}}", r"loss\.main_settings\.a: \{'b': 1\} is no number\. Change it there"),
+        ("optimizer.lr=.inf", r"--set optimizer\.lr=\.inf: inf is not a finite number"),
+        ("loss.main_settings={a: {b: 1}}", r"loss\.main_settings\.a: \{'b': 1\} is not a number\. Change it there"),
     ],
 )
 def test_an_override_that_does_not_fit(override: str, message: str) -> None:

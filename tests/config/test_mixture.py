@@ -68,7 +68,7 @@ def test_the_reference_scheme_draws_half_by_class_on_centers_of_mass():
     ("text", "message"),
     [
         ("sources: {}", "sources: {} has too few values. Expected are 1 or more"),
-        ("sources: {a: 3}", r"sources\.a: 3 is no section"),
+        ("sources: {a: 3}", r"sources\.a: 3 is not a section"),
         ("sources: {a: {share: 1}}", r"sources\.a\.index: has no value"),
         ("sources: {a: {index: fine.npz, share: lots}}", "share: 'lots' is not a number"),
         ("sources: {a: {index: fine.npz, share: true}}", "share: true is a truth value"),
@@ -76,9 +76,12 @@ def test_the_reference_scheme_draws_half_by_class_on_centers_of_mass():
             "sources: {a: {index: fine.npz, share: 1, class_unifrom: 1}}",
             "class_unifrom' is not known.*class_uniform",
         ),
-        ("sources: {a: {index: 3, share: 1}}", r"sources\.a\.index: 3 is no path\. Change it there\.$"),
+        ("sources: {a: {index: 3, share: 1}}", r"sources\.a\.index: 3 is not a path\. Change it there\.$"),
         ("sources: {a: {index: none.npz, share: 1}}", r"none\.npz: no such file"),
-        ("sources: {a: {index: fine.npz, share: 1, class_weights: 3}}", r"sources\.a\.class_weights: 3 is no section"),
+        (
+            "sources: {a: {index: fine.npz, share: 1, class_weights: 3}}",
+            r"sources\.a\.class_weights: 3 is not a section",
+        ),
         ("soruces: {}", "key 'soruces' is not known.*sources"),
         (
             "sources: {a: {index: fine.npz, share: 1}}\nepoch_size: 0",

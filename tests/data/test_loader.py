@@ -114,6 +114,13 @@ def test_scaled_crops_have_no_stored_targets(tmp_path):
     assert not any(found[draw].counts for draw in draws(found))
 
 
+def test_no_store_is_read_for_crops_that_it_cannot_serve(tmp_path):
+    settings = ("augmentation.scale=[0.6,0.7]", f"data.sources.whole.cpp={tmp_path}/nowhere")
+    found = dataset(tmp_path, *settings, cells=(4, 8), stored=True, align=True)
+    samples = [found[draw] for draw in draws(found)]
+    assert not any(sample.fault or sample.counts for sample in samples)
+
+
 def test_stored_targets_at_discrete_scales_have_the_areas_of_the_label(tmp_path):
     settings = ("augmentation.scale=[0.5,1,2]", f"data.sources.whole.cpp={tmp_path}/store")
     found = dataset(tmp_path, *settings, cells=(8, 16), stored=True, align=True)

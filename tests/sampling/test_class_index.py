@@ -282,7 +282,7 @@ def test_a_file_cut_short_is_refused(written):
 @pytest.mark.parametrize("root", ["a\0b", "a\ud800"])
 def test_a_root_that_no_folder_can_have_is_one_line(written, root):
     rewrite_meta(written, root=root)
-    with pytest.raises(StoreError, match=r"index\.npz: 'root' in its head, .*, is no folder's name"):
+    with pytest.raises(StoreError, match=r"index\.npz: 'root' in its head, .*, is not the name of a folder"):
         ClassIndex.load(written)
 
 

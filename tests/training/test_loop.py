@@ -226,3 +226,13 @@ def test_a_validation_image_that_is_trained_on_is_refused(tmp_path):
         SettingsError, match=r"2 of the 2 validation labels are trained on in source 'whole', first .*png"
     ):
         train(recipe, tmp_path / "out", progress=False)
+
+
+def test_a_validation_image_that_is_trained_on_through_a_link_is_refused(tmp_path):
+    small_recipe(tmp_path)
+    for folder in ("gtFine", "leftImg8bit"):
+        (tmp_path / "linked" / folder).mkdir(parents=True)
+        (tmp_path / "linked" / folder / "val").symlink_to(tmp_path / "city" / folder / "train")
+    recipe = small_recipe(tmp_path, f"data.validation.root={tmp_path}/linked")
+    with pytest.raises(SettingsError, match="4 of the 4 validation labels are trained on in source 'whole'"):
+        train(recipe, tmp_path / "out", progress=False)
