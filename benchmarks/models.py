@@ -28,9 +28,13 @@ SEE_THROUGH_CROP = (1024, 2048)
 """Height and width of SeeThroughNet's and HMSA's crop."""
 
 FOUR = {"aux_stages": (1, 2, 3, 4)}
+LITE = {"head_channels": 128, "aux_channels": 64}
+"""Of the recipes `*-lite0-*`."""
 
 ROWS: list[tuple[str, str, dict[str, Any], tuple[int, int]]] = [
     *((name, MODELS[name].backbone, FOUR, CPP_CROP) for name in ("fcn", "pspnet", "deeplabv3", "deeplabv3plus")),
+    ("pspnet", "efficientnet_lite0", FOUR | {"output_stride": 16} | LITE, CPP_CROP),
+    ("deeplabv3plus", "efficientnet_lite0", FOUR | {"output_stride": 16} | LITE, CPP_CROP),
     ("upernet", "resnet101_v1c", FOUR, CPP_CROP),
     ("ocrnet", "hrnet_w48", FOUR, CPP_CROP),
     ("ocrnet", "resnet101_v1c", FOUR, CPP_CROP),

@@ -1,8 +1,14 @@
 """The faults a user can fix. Every message names the place, the value, what is expected and how to fix it."""
 
+_ESCAPES = {code: repr(chr(code))[1:-1] for code in (*range(32), 127)}
+
 
 class SegdataError(Exception):
     """A fault in the user's data, files or settings; its text is one line for the terminal."""
+
+    def __str__(self) -> str:
+        r"""Return the message; control characters, which a file's name may hold, are escaped, as in \n."""
+        return super().__str__().translate(_ESCAPES)
 
 
 class LabelError(SegdataError):

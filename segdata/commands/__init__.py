@@ -30,6 +30,7 @@ COMMANDS = {
     "datasets": "Check what a recipe will train on.",
     "recipes": "List and show the bundled recipes.",
     "train": "Train a model by a recipe.",
+    "experiment": "Train grids of settings and seeds, and compare them.",
     "evaluate": "Measure mIoU of a model, or of label images.",
     "predict": "Write label images, overlays and probabilities of images.",
     "autolabel": "Label images by a model, with confidence.",

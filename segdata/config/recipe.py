@@ -8,7 +8,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from segdata.config.data import DataRecipe, SourceRecipe
-from segdata.config.layering import bundled_recipes, merge, read_layers
+from segdata.config.layering import PUBLISHED, bundled_recipes, merge, read_layers
 from segdata.config.messages import Layer, first_fault, refuse_unknown_keys
 from segdata.config.model import LossRecipe, ModelRecipe
 from segdata.config.section import Section
@@ -99,7 +99,7 @@ class Recipe(Section):
         return {**self.loss.arguments(), "align_corners": self.model.align_corners}
 
 
-def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = (), *, relative_to: Path | None = None) -> Recipe:
     """Load a recipe: a bundled name or a YAML file, what it extends, and what is set over it.
 
     Parameters
@@ -108,6 +108,8 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         ``cityscapes-pspnet-cpp`` or ``my-recipe.yaml``.
     overrides : sequence of str
         ``key=value`` with a dotted key and a YAML value, as ``optimizer.lr=0.005``; later ones win.
+    relative_to : pathlib.Path, optional
+        What paths in the overrides are relative to; the current folder if not given.
 
     Returns
     -------
@@ -124,7 +126,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     >>> recipe.optimizer.lr, recipe.schedule.iterations, recipe.augmentation.crop
     (0.02, 80000, (512, 1024))
     """
-    layers = read_layers(name_or_path, overrides)
+    layers = read_layers(name_or_path, overrides, relative_to)
     for layer in layers:
         refuse_unknown_keys(layer, Recipe)
     keys = merge([_defaults(name_or_path), *layers])
@@ -181,7 +183,7 @@ def _determining(recipe: Recipe) -> dict[str, Any]:
         for key in ("root", "index", "cpp"):
             del source[key]
     keys["data"]["classes"] = recipe.table.digest
-    if recipe.model.weights is not None and not recipe.model.weights.startswith("hf:"):
+    if recipe.model.weights is not None and not recipe.model.weights.startswith(PUBLISHED):
         keys["model"]["weights"] = Path(recipe.model.weights).name
     return keys
 

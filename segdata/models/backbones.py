@@ -7,12 +7,14 @@ from segdata.config.model import FuseUpsampling
 from segdata.errors import SettingsError
 from segdata.labels.names import did_you_mean
 from segdata.models.backbone import Backbone
+from segdata.models.efficientnet_lite import EfficientNetLite
 from segdata.models.hrnet import SHAPES, build_hrnet
 from segdata.models.resnet import build_resnet
 from segdata.models.timm_backbone import TimmBackbone
 
 RESNETS = ("resnet50", "resnet50_v1c", "resnet101", "resnet101_v1c", "resnet_tiny")
 HRNETS = tuple(SHAPES)
+EFFICIENTNETS = ("efficientnet_lite0",)
 
 
 def build_backbone(
@@ -28,10 +30,11 @@ def build_backbone(
     Parameters
     ----------
     name : str
-        ``resnet50``, ``resnet101``, either with ``_v1c``; ``hrnet_w18``, ``hrnet_w32``, ``hrnet_w48``; ``resnet_tiny``
-        and ``hrnet_tiny`` for CPU tests; or ``timm:NAME``.
+        ``resnet50``, ``resnet101``, either with ``_v1c``; ``hrnet_w18``, ``hrnet_w32``, ``hrnet_w48``;
+        ``efficientnet_lite0``; ``resnet_tiny`` and ``hrnet_tiny`` for CPU tests; or ``timm:NAME``.
     output_stride : {8, 16, 32}, optional
-        Stride of a ResNet's last stage (32 if not given), or handed to timm. HRNet has strides 4 to 32 always.
+        Stride of the last stage of a ResNet or EfficientNet (32 if not given), or handed to timm. HRNet has strides 4
+        to 32 always.
     fuse_upsampling, align_corners
         Of HRNet's exchanges; see `HRNet`.
     checkpointing : bool
@@ -49,9 +52,11 @@ def build_backbone(
         return backbone
     if name in RESNETS:
         return build_resnet(name, output_stride=output_stride or 32, checkpointing=checkpointing)
+    if name in EFFICIENTNETS:
+        return EfficientNetLite(output_stride=output_stride or 32, checkpointing=checkpointing)
     if name not in HRNETS:
         raise SettingsError(
-            not_known("backbone", name, [*RESNETS, *HRNETS], "Or name any backbone of timm, timm:NAME.")
+            not_known("backbone", name, [*RESNETS, *HRNETS, *EFFICIENTNETS], "Or name any backbone of timm, timm:NAME.")
         )
     if output_stride not in (None, 32):
         raise SettingsError(f"output_stride: {output_stride} is not offered by {name}, whose strides are 4 to 32.")

@@ -8,7 +8,7 @@ import torch
 
 from segdata.errors import SettingsError
 from segdata.models.backbone import Backbone
-from segdata.models.backbones import build_backbone, not_known
+from segdata.models.backbones import EFFICIENTNETS, RESNETS, build_backbone, not_known
 from segdata.models.heads.deeplab import DeepLabV3Head, DeepLabV3PlusHead
 from segdata.models.heads.fcn import FCNHead, HRNetHead
 from segdata.models.heads.head import Head
@@ -183,9 +183,9 @@ def _is_timm(settings: ModelSettings) -> bool:
 
 
 def _backbone(kind: ModelKind, settings: ModelSettings) -> Backbone:
-    """Return the backbone, with the kind's output stride only where it is a ResNet."""
+    """Return the backbone, with the kind's output stride only where it can be dilated."""
     name = settings.backbone or kind.backbone
-    default = kind.output_stride if name.startswith("resnet") else None
+    default = kind.output_stride if name in (*RESNETS, *EFFICIENTNETS) else None
     return build_backbone(
         name,
         output_stride=settings.output_stride or default,

