@@ -74,8 +74,8 @@ def test_other_folders_are_labeled_whole(run, city, tmp_path):
     image = next(city.glob("leftImg8bit/train/*/*"))
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(image.read_bytes())
-    assert autolabel(run, tmp_path / "images") == "1 files: 1 done\n"
-    assert autolabel(run, tmp_path / "images") == "1 files: 1 already there\n"
+    assert autolabel(run, tmp_path / "images") == "1 file: 1 done\n"
+    assert autolabel(run, tmp_path / "images") == "1 file: 1 already there\n"
     assert (tmp_path / "images" / "autolabeled" / "a_prob.png").is_file()
 
 

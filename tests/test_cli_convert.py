@@ -27,7 +27,7 @@ def test_a_folder_is_converted(labels, tmp_path):
     result = invoke(labels, tmp_path / "out", "--mapping", "camvid-to-cityscapes")
     assert result.exit_code == 0, result.output
     assert read_label(tmp_path / "out/a.png").tolist() == [[10, 0, 255]]
-    assert "1 labels, 3 pixels, 33.33% ignored" in result.stdout
+    assert "1 label, 3 pixels, 33.33% ignored" in result.stdout
 
 
 def test_the_sibling_is_named(labels):
@@ -38,8 +38,8 @@ def test_the_sibling_is_named(labels):
 
 def test_a_destination_in_the_source_goes_on_where_it_stopped(labels):
     words = [labels.parent, labels.parent / "out", "--mapping", "camvid-to-cityscapes"]
-    assert "1 files: 1 done" in invoke(*words).stdout
-    assert "1 files: 1 already there" in invoke(*words).stdout
+    assert "1 file: 1 done" in invoke(*words).stdout
+    assert "1 file: 1 already there" in invoke(*words).stdout
 
 
 def test_unmapped_ids_are_an_error_unless_ignored(labels, tmp_path):

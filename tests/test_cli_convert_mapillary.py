@@ -45,8 +45,8 @@ def test_the_tables_go_to_stdout(vistas, tmp_path):
     result = invoke(vistas, tmp_path / "out", "--labels", "v1.2")
     assert result.exit_code == 0, result.output
     assert "construction--flat--road" in result.stdout
-    assert "1 labels, 2 pixels, 50.00% ignored" in result.stdout
-    assert "testing: 1 images without a label (t)" in result.stdout
+    assert "1 label, 2 pixels, 50.00% ignored" in result.stdout
+    assert "testing: 1 image without a label (t)" in result.stdout
     assert "labels v1.2 (by --labels v1.2), mapping vistas-v1.2-to-cityscapes" in result.stderr
 
 
@@ -82,7 +82,7 @@ def test_options_reach_the_conversion(vistas, tmp_path):
 
 def test_a_dry_run_says_how_many_labels_there_are_to_do(vistas, tmp_path):
     result = invoke(vistas, tmp_path / "out", "--labels", "v1.2", "--dry-run")
-    assert result.stdout == "1 files: 1 to do\n"
+    assert result.stdout == "1 file: 1 to do\n"
     assert not (tmp_path / "out").exists()
 
 

@@ -46,7 +46,7 @@ def test_sound_data_pass_with_counts_and_pixels(camvid: Path) -> None:
     assert f"PASS  train: files: 2 labels (2 in train) below {camvid}" in result.stdout
     lines = [line.split() for line in result.stdout.splitlines()]
     assert ["sky", "1", "9.09%", "2", "66.67%"] in lines
-    assert ["ignored", "1", "1"] in lines
+    assert ["ignored", "1", "8.33%", "1", "25.00%"] in lines
 
 
 def test_a_truncated_image_is_found_by_its_header_or_with_deep(camvid: Path) -> None:

@@ -34,7 +34,7 @@ def test_the_summary_is_a_table_of_classes(labels, tmp_path):
     assert result.exit_code == 0, result.output
     lines = result.stdout.splitlines()
     assert lines[1].split() == ["road", "2", "2", "64", "20.000%"]
-    assert lines[20].split() == ["ignored", "64"]
+    assert lines[20].split() == ["ignored", "64", "16.667%", "of", "all"]
     assert lines[22].startswith("classes without a pixel: wall, fence")
     assert lines[-1] == "2 files: 2 done"
 

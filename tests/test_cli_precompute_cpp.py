@@ -42,23 +42,23 @@ def test_it_works_inside_a_data_set_and_says_where_it_wrote(city, monkeypatch):
     result = invoke("--scales", 2, 4, 8)
     assert result.exit_code == 0, result.output
     out = city.with_name(f"{city.name}-cpp")
-    assert f"1 labels of trainIds to {out}" in result.stderr
+    assert f"1 label of trainIds to {out}" in result.stderr
     assert len(list(out.rglob("*.cpp.npz"))) == 1
-    assert "1 files: 1 already there" in invoke("--scales", 2, 4, 8).stdout
+    assert "1 file: 1 already there" in invoke("--scales", 2, 4, 8).stdout
 
 
 def test_the_folder_in_src_is_no_source_of_the_next_run(tmp_path):
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.png").write_bytes(encode_label(LABEL))
-    assert "1 files: 1 done" in invoke(tmp_path, tmp_path / "cpp").stdout
-    assert "1 files: 1 already there" in invoke(tmp_path, tmp_path / "cpp").stdout
+    assert "1 file: 1 done" in invoke(tmp_path, tmp_path / "cpp").stdout
+    assert "1 file: 1 already there" in invoke(tmp_path, tmp_path / "cpp").stdout
 
 
 def test_the_summary_is_a_table_of_classes(city, tmp_path):
     lines = invoke(city, tmp_path / "out").stdout.splitlines()
     assert lines[1].split() == ["road", "24", "20.00%"]
     assert lines[-2].split()[:3] == ["ignored", "24", "16.67%"]
-    assert lines[-1] == "1 files: 1 done"
+    assert lines[-1] == "1 file: 1 done"
 
 
 def test_json_holds_the_report(city, tmp_path):

@@ -85,7 +85,7 @@ def test_another_model_into_the_same_folder_is_refused(run, city, tmp_path):
 def test_a_bad_image_is_one_line_and_exit_code_1(run, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "bad.png").write_bytes(b"")
-    assert call(command, run, tmp_path / "in", tmp_path / "out", exit_code=1) == "1 files: 1 with an error\n"
+    assert call(command, run, tmp_path / "in", tmp_path / "out", exit_code=1) == "1 file: 1 with an error\n"
 
 
 def test_a_folder_without_checkpoint_is_named(city, tmp_path):

@@ -68,7 +68,7 @@ def encode_npz(arrays: Mapping[str, Array]) -> bytes:
     """
     body, directory = bytearray(), bytearray()
     for name, array in arrays.items():
-        raw, file_name = _npy_bytes(array), f"{name}.npy".encode("ascii")
+        raw, file_name = _npy_header(array.dtype, array.shape) + array.tobytes(), f"{name}.npy".encode("ascii")
         packer = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, -15)
         packed = packer.compress(raw) + packer.flush()
         start = len(body)
@@ -149,10 +149,6 @@ def read_array(
     if not raw.startswith(_npy_header(dtype, shape)):
         raise _damaged(where, f"'{name}' is not an array of {dtype} with shape {shape}")
     return np.frombuffer(raw, dtype, offset=_HEADER_SIZE).reshape(shape)
-
-
-def _npy_bytes(array: Array) -> bytes:
-    return _npy_header(array.dtype, array.shape) + array.tobytes()
 
 
 def _npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:

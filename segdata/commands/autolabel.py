@@ -10,6 +10,7 @@ import click
 from segdata.commands.inference_options import checkpoint_argument, inference_options, one_process_options
 from segdata.commands.options import NumbersCommand, conclude, printable
 from segdata.logs import logger
+from segdata.text import counted
 
 if TYPE_CHECKING:
     from segdata.batch.work import BatchSettings
@@ -89,7 +90,7 @@ def command(
             settings=settings,
             predictor=trained.predictor(world.device),
         )
-        logger.info(f"{len(plan.items)} images, to {target}")
+        logger.info(f"{counted(len(plan.items), 'image')}, to {target}")
         result = run_predictions(plan, batch)
     if not as_json and not batch.dry_run and found[0].relative.parts[0] == UNLABELED:
         click.echo(printable(as_source(target)))

@@ -8,6 +8,7 @@ import click
 
 from segdata.commands.options import handle_interrupts, printable
 from segdata.logs import logger
+from segdata.text import aligned
 
 NUM_SHOWN = 20
 
@@ -66,19 +67,13 @@ def check(recipe: str, overrides: tuple[str, ...], jobs: int, deep: bool, show_a
 
 
 def pixel_table(pixels: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Return the pixels of each class in each source as aligned lines, with their share of all that count."""
-    totals = {name: sum(numbers.values()) - numbers["ignored"] for name, numbers in pixels.items()}
+    """Return the pixels of each class in each source as aligned lines, with their share of the labeled ones."""
     rows = [["class", *(text for name in pixels for text in (name, "share"))]]
     for kind in next(iter(pixels.values())):
-        cells = [(numbers[kind], totals[name]) for name, numbers in pixels.items()]
-        rows.append([kind, *(text for number, total in cells for text in (f"{number:,}", _share(number, total, kind)))])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(_cells(row, widths)).rstrip() for row in rows]
-
-
-def _share(number: int, total: int, kind: str) -> str:
-    return "" if kind == "ignored" or not total else f"{number / total:.2%}"
-
-
-def _cells(row: list[str], widths: list[int]) -> list[str]:
-    return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        row = [kind]
+        for numbers in pixels.values():
+            # Of the labeled pixels; of all, where it is said how many are not labeled.
+            whole = sum(numbers.values()) - (0 if kind == "ignored" else numbers["ignored"])
+            row += [f"{numbers[kind]:,}", f"{numbers[kind] / whole:.2%}" if whole else "-"]
+        rows.append(row)
+    return aligned(rows)

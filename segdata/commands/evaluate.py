@@ -11,6 +11,7 @@ import click
 from segdata.commands.inference_options import inference_options
 from segdata.commands.options import NumbersCommand, handle_interrupts, local_rank_zero_errors, printable
 from segdata.logs import logger
+from segdata.text import counted
 
 if TYPE_CHECKING:
     from segdata.inference.choices import Choices
@@ -131,7 +132,7 @@ def _compare(
         prediction_encoding=prediction_encoding,
     )
     told = {"labels": pairs[0].label.encoding, "predictions": pairs[0].prediction.encoding}
-    logger.info(f"{len(pairs)} images; labels hold {told['labels']}, predictions {told['predictions']}")
+    logger.info(f"{counted(len(pairs), 'image')}; labels hold {told['labels']}, predictions {told['predictions']}")
     scores = Scores.empty(table.train_names, boundary=boundary)
     for one in tqdm(
         compare(pairs, table, boundary=boundary), total=len(pairs), unit="image", file=sys.stderr, delay=1.0

@@ -11,6 +11,7 @@ import click
 
 from segdata.commands.options import batch_options, conclude, printable
 from segdata.logs import logger
+from segdata.text import counted
 
 if TYPE_CHECKING:
     from segdata.batch.work import BatchSettings
@@ -93,7 +94,7 @@ def command(
     chosen = output or source.with_name(f"{source.name}.index.npz")
     plan = plan_index(source, Path(os.path.abspath(chosen)), **settings)  # noqa: PTH100
     held = f" ({count_labels(plan.items)})" if plan.settings.kind == "labels" and is_root(source) else ""
-    logger.info(f"{len(plan.items)} {plan.settings.kind} of {plan.settings.encoding}{held} to {plan.output}")
+    logger.info(f"{len(plan.items):,} {plan.settings.kind} of {plan.settings.encoding}{held} to {plan.output}")
     _tell_lacking_images(plan)
     outcomes, index = run_index(plan, batch)
     result: dict[str, Any] = {"output": str(plan.output)}
@@ -113,7 +114,9 @@ def _tell_lacking_images(plan: "IndexPlan") -> None:
     """Say how many labels have no image, where others have one: these cannot be trained on."""
     lacking = [item for item in plan.items if not item.image]
     if 0 < len(lacking) < len(plan.items):
-        logger.info(f"{len(lacking)} of {len(plan.items)} {plan.settings.kind} have no image, first {lacking[0].path}")
+        logger.info(
+            f"{len(lacking):,} of {len(plan.items):,} {plan.settings.kind} have no image, first {lacking[0].path}"
+        )
 
 
 def format_index(summary: Mapping[str, Any]) -> str:
@@ -122,9 +125,11 @@ def format_index(summary: Mapping[str, Any]) -> str:
     total = sum(row["pixels"] for row in summary["classes"])
     for row in summary["classes"]:
         share = f"{row['pixels'] / total:8.3%}" if total else f"{'-':>8}"
-        lines.append(f"{row['class']:<20} {row['images']:>8} {row['tiles']:>9} {row['pixels']:>15} {share}")
-    lines.append(f"{'ignored':<20} {'':>8} {'':>9} {summary['ignored']:>15}")
-    lines.append(f"{summary['images']} images in tiles of {summary['tile']}, digest {summary['digest']}")
+        lines.append(f"{row['class']:<20} {row['images']:>8,} {row['tiles']:>9,} {row['pixels']:>15,} {share}")
+    everything = total + summary["ignored"]
+    of_all = f"{summary['ignored'] / everything:8.3%} of all" if everything else f"{'-':>8}"
+    lines.append(f"{'ignored':<20} {'':>8} {'':>9} {summary['ignored']:>15,} {of_all}")
+    lines.append(f"{counted(summary['images'], 'image')} in tiles of {summary['tile']}, digest {summary['digest']}")
     if summary["absent"]:
         lines.append(f"classes without a pixel: {', '.join(summary['absent'])}")
     return "\n".join(lines)

@@ -14,6 +14,7 @@ import click
 
 from segdata.errors import SegdataError, SettingsError
 from segdata.logs import logger
+from segdata.text import counted
 
 if TYPE_CHECKING:
     from segdata.batch.work import Outcome
@@ -255,11 +256,11 @@ def conclude(
         if len(messages) > most_errors:
             logger.error(f"{len(messages) - most_errors:,} more like these; --json lists all")
     if as_json:
-        counted = {status: counts[status] for status in STATUSES}  # type: ignore[index]
-        click.echo(json.dumps({"counts": counted, "errors": errors, **(result or {})}, sort_keys=True))
+        by_status = {status: counts[status] for status in STATUSES}  # type: ignore[index]
+        click.echo(json.dumps({"counts": by_status, "errors": errors, **(result or {})}, sort_keys=True))
     else:
-        told = [f"{counts[status]} {words}" for status, words in STATUSES.items() if counts[status]]  # type: ignore[index]
-        click.echo(f"{len(outcomes)} files: {', '.join(told)}" if told else "0 files: nothing to do")
+        told = [f"{counts[status]:,} {words}" for status, words in STATUSES.items() if counts[status]]  # type: ignore[index]
+        click.echo(f"{counted(len(outcomes), 'file')}: {', '.join(told) or 'nothing to do'}")
     return 1 if errors else 0
 
 

@@ -16,6 +16,7 @@ from segdata.commands.options import (
 )
 from segdata.errors import LabelError, SettingsError
 from segdata.logs import logger
+from segdata.text import counted
 
 if TYPE_CHECKING:
     from segdata.batch.work import BatchSettings
@@ -83,7 +84,7 @@ def command(source: Path, destination: Path, batch: "BatchSettings", as_json: bo
     from segdata.jobs.precompute import plan_precompute
 
     plan = plan_precompute(source, destination, **settings)
-    logger.info(f"{len(plan.items)} labels of {plan.settings.encoding} to {destination}")
+    logger.info(f"{counted(len(plan.items), 'label')} of {plan.settings.encoding} to {destination}")
     warn_of_large_scales(plan.items[0].label, plan.settings.scales)
     result = run_plan(plan, batch)
     if not as_json and result.report["totals"]["labels"]:

@@ -10,6 +10,7 @@ import click
 from segdata.commands.inference_options import checkpoint_argument, inference_options, one_process_options
 from segdata.commands.options import NumbersCommand, conclude
 from segdata.logs import logger
+from segdata.text import counted
 
 if TYPE_CHECKING:
     from segdata.batch.work import BatchSettings
@@ -86,6 +87,6 @@ def command(
             settings=settings,
             predictor=trained.predictor(world.device),
         )
-        logger.info(f"{len(plan.items)} images, to {target}")
+        logger.info(f"{counted(len(plan.items), 'image')}, to {target}")
         result = run_predictions(plan, batch)
     sys.exit(conclude(result.outcomes, as_json=as_json, result={"report": result.report}))

@@ -125,7 +125,7 @@ def format_epoch(told: dict[str, Any]) -> str:
     """Return shares and classes as two tables."""
     lines = [f"{'source':<20} {'images':>8} {'share':>10} {'draws':>8}"]
     for row in told["sources"]:
-        lines.append(f"{row['name'][:20]:<20} {row['images']:>8} {row['share']:>10} {row['draws']:>8}")
+        lines.append(f"{row['name'][:20]:<20} {row['images']:>8,} {row['share']:>10} {row['draws']:>8,}")
     lines += [*told["changed_shares"], "", told["measured"]["text"]]
     if told["measured"]["why"]:
         lines.append(f"not by crops: {told['measured']['why']}")
@@ -133,7 +133,7 @@ def format_epoch(told: dict[str, Any]) -> str:
     for row in told["classes"]:
         before, after = row["pixels_before"], row["pixels_after"]
         times = f"{after / before:8.2f}" if before else f"{'-':>8}"
-        lines.append(f"{row['class'][:20]:<20} {before:14.3%} {row['draws']:>8} {after:14.3%} {times}")
+        lines.append(f"{row['class'][:20]:<20} {before:14.3%} {row['draws']:>8,} {after:14.3%} {times}")
     return "\n".join(lines)
 
 

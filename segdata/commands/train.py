@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from segdata.commands.options import handle_interrupts, local_rank_zero_errors, printable
+from segdata.text import counted
 
 if TYPE_CHECKING:
     from segdata.training.loop import TrainResult
@@ -83,11 +84,11 @@ def _tell(result: "TrainResult | int", folder: Path, *, as_json: bool) -> int:
 
 
 def _summary(result: "TrainResult") -> str:
-    lines = [f"{result.step} of {result.num_steps} steps in {result.out}"]
+    lines = [f"{result.step:,} of {counted(result.num_steps, 'step')} in {result.out}"]
     if result.best_miou is not None:
         lines.append(f"best mIoU {100 * result.best_miou:.2f} after step {result.best_step}")
     if result.skipped_steps:
-        lines.append(f"{result.skipped_steps} steps skipped: loss or gradient not finite")
+        lines.append(f"{counted(result.skipped_steps, 'step')} skipped: loss or gradient not finite")
     if result.left_out_images:
-        lines.append(f"{result.left_out_images} images left out: see metrics.jsonl")
+        lines.append(f"{counted(result.left_out_images, 'image')} left out: see metrics.jsonl")
     return "\n".join(lines)

@@ -136,11 +136,7 @@ def _jitter(numbers: Iterator[float], recipe: AugmentationRecipe) -> Iterator[Co
         yield ColorStep(_JITTERS[which], middle + _between(next(numbers), -spreads[which], spreads[which]))
 
 
-def _none(_numbers: Iterator[float], _recipe: AugmentationRecipe) -> Iterator[ColorStep]:
-    return iter(())
-
-
-_COLORS = {"none": _none, "photometric": _photometric, "jitter": _jitter}
+_COLORS = {"none": lambda _numbers, _recipe: iter(()), "photometric": _photometric, "jitter": _jitter}
 
 
 def _scale(number: float, scales: tuple[float, ...]) -> float:

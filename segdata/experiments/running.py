@@ -94,7 +94,9 @@ def run_experiment(out: Path, runs: Sequence[PlannedRun], *, jobs: int | None = 
                 running.remove(each)
                 _conclude(out, each, outcome)
                 done = outcome.finished + outcome.kept
-                logger.info(f"{done} of {total} runs finished" + _failures(outcome))
+                logger.info(
+                    f"{done} of {total} runs finished" + (f", {len(outcome.failed)} failed" if outcome.failed else "")
+                )
     outcome.exit_code = int(bool(outcome.failed))
     return outcome
 
@@ -141,10 +143,6 @@ def _told(result: RunResult) -> str:
     last = result.last
     figure = "no evaluation" if last is None else f"mIoU {100 * last.miou:.2f}"
     return f"{result.name}: {figure}, {result.seconds / 60:.0f} min"
-
-
-def _failures(outcome: Outcome) -> str:
-    return f", {len(outcome.failed)} failed" if outcome.failed else ""
 
 
 def _reason(out: Path, name: str, code: int) -> str:

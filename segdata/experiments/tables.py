@@ -3,9 +3,9 @@
 import csv
 import io
 import math
-from collections.abc import Sequence
 
 from segdata.experiments.statistics import Difference, Summary
+from segdata.text import aligned
 
 HEADS = ("runs", "min", "max", "average", "var.", "std.")
 
@@ -23,12 +23,12 @@ def as_text(summary: Summary, classes: bool = False) -> str:
     lines = [summary.grid.about] if summary.grid.about else []
     if finished < planned:
         lines.append(f"{finished} of {planned} runs are finished")
-    lines += ["", *_aligned([["", *HEADS], *([arm, *row] for arm, row in _rows(summary))])]
+    lines += ["", *aligned([["", *HEADS], *([arm, *row] for arm, row in _rows(summary))])]
     lines += ["", *(_sentence(one, summary.measure) for one in summary.differences)]
     if len(summary.differences) > 1:
         lines.append("Intervals and p are of each comparison alone, not corrected for their number.")
     if classes:
-        lines += ["", *_aligned(_class_rows(summary))]
+        lines += ["", *aligned(_class_rows(summary))]
     lines += ["", f"{summary.measure} in percent, {_units(summary)}", f"fixed: {_fixed(summary)}"]
     return "\n".join(lines)
 
@@ -109,11 +109,6 @@ def _fixed(summary: Summary) -> str:
     for name, values in summary.fixed.items():
         told.append(f"{name} {' or '.join('not set' if value is None else str(value) for value in values)}")
     return "; ".join(told)
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
 
 
 def _number(value: float, digits: int = 2) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from segdata.figures.lettering import font
+from segdata.text import counted
 
 _INK, _GRAY, _PALE = (33, 37, 41), (134, 142, 150), (222, 226, 230)
 _BEFORE, _AFTER, _DRAWS = (173, 181, 189), (25, 113, 194), (232, 89, 12)
@@ -31,7 +32,9 @@ def epoch_figure(told: dict[str, Any]) -> Image.Image:
     height = 340 + _ROW * len(told["classes"])
     figure = Image.new("RGB", (_WIDTH, height), (255, 255, 255))
     pen = ImageDraw.Draw(figure)
-    pen.text((_MARGIN, 26), f"One epoch: {sum(row['draws'] for row in told['sources'])} draws", _INK, font(30))
+    pen.text(
+        (_MARGIN, 26), f"One epoch: {counted(sum(row['draws'] for row in told['sources']), 'draw')}", _INK, font(30)
+    )
     _draw_sources(pen, told["sources"], 84)
     pen.text((_MARGIN, 164), told["measured"]["text"], _GRAY, font(18))
     _draw_classes(pen, told["classes"], 276)
@@ -48,7 +51,7 @@ def _draw_sources(pen: ImageDraw.ImageDraw, sources: list[dict[str, Any]], top: 
         color = SOURCE_COLORS[number % len(SOURCE_COLORS)]
         end = at + width * row["draws"] / total
         pen.rectangle((round(at), top, round(end) - 3, top + 34), color)
-        text = f"{row['name'] or f'source {number}'}: {row['draws']} draws ({row['share']})"
+        text = f"{row['name'] or f'source {number}'}: {counted(row['draws'], 'draw')} ({row['share']})"
         pen.ellipse((legend, top + 51, legend + 12, top + 63), color)
         pen.text((legend + 20, top + 46), text, _INK, font(18))
         legend += 50 + int(pen.textlength(text, font(18)))

@@ -25,6 +25,7 @@ from segdata.metrics.boundary import count_boundary
 from segdata.metrics.confusion import count_classes
 from segdata.metrics.scores import Scores
 from segdata.models import Segmenter
+from segdata.text import counted
 
 Item = TypeVar("Item")
 MOST_FAULTS = 3  # named in full in the one line of an error
@@ -168,7 +169,7 @@ def _describe(faults: Sequence[str]) -> str:
         return faults[0]
     rest = len(faults) - MOST_FAULTS
     told = "; ".join(faults[:MOST_FAULTS]) + (f"; and {rest} more" if rest > 0 else "")
-    return f"{len(faults)} images cannot be evaluated: {told}"
+    return f"{counted(len(faults), 'image')} cannot be evaluated: {told}"
 
 
 Read = TypeVar("Read")

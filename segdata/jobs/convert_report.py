@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from segdata.batch.work import Outcome
 from segdata.labels.classes import IGNORE_ID, LabelClass
 from segdata.labels.mapping import LabelMapping
+from segdata.text import counted
 
 NUM_WORST = 10
 
@@ -24,13 +25,13 @@ def sum_up(outcomes: Sequence[Outcome], mapping: LabelMapping) -> dict[str, Any]
         ``target_classes``, each with id, train_id, name and pixels; ``unmapped``, pixels by id that the mapping does
         not name; ``images``, how many are in which state.
     """
-    counted = {outcome.key: _pixels(outcome.facts["pixels"]) for outcome in outcomes if "pixels" in outcome.facts}
-    counts = sum(counted.values(), np.zeros(256, np.int64))
+    by_key = {outcome.key: _pixels(outcome.facts["pixels"]) for outcome in outcomes if "pixels" in outcome.facts}
+    counts = sum(by_key.values(), np.zeros(256, np.int64))
     ignored = _is_ignored(mapping)
     return {
-        "labels": len(counted),
+        "labels": len(by_key),
         "pixels": int(counts.sum()),
-        "ignored": _share(counts, ignored) | {"worst": _worst(counted, ignored)},
+        "ignored": _share(counts, ignored) | {"worst": _worst(by_key, ignored)},
         "source_classes": [
             {"id": row.id, "name": row.name, "target": to.name if to else None, "pixels": _pixels_of(row, counts)}
             for row, to in zip(mapping.source.classes, mapping.targets, strict=True)
@@ -44,20 +45,31 @@ def sum_up(outcomes: Sequence[Outcome], mapping: LabelMapping) -> dict[str, Any]
 
 def format_totals(totals: Mapping[str, Any]) -> str:
     """Lay the totals of a conversion out as tables for the terminal; classes without a pixel are left out."""
-    pixels = max(1, totals["pixels"])
+    everything, ignored = totals["pixels"], totals["ignored"]
+    labeled = everything - ignored["pixels"]
     sources = sorted((row for row in totals["source_classes"] if row["pixels"]), key=lambda row: -row["pixels"])
     targets = [row for row in totals["target_classes"] if row["pixels"]]
-    ignored = totals["ignored"]
+    trained = {row["name"] for row in targets if row["train_id"] != IGNORE_ID}
     lines = [
-        "source class -> target class, by pixels",
-        *_table(
-            [(row["name"], row["target"] or "(ignored)", row["pixels"], row["pixels"] / pixels) for row in sources]
+        "source class -> target class, by pixels; shares are of the labeled ones, of all where ignored",
+        *(
+            _line(
+                row["name"],
+                row["target"] or "(ignored)",
+                row["pixels"],
+                labeled if row["target"] in trained else 0,
+                everything,
+            )
+            for row in sources
         ),
-        *_table([(f"id {key}", "(unmapped)", num, num / pixels) for key, num in totals["unmapped"].items()]),
+        *(_line(f"id {key}", "(unmapped)", number, 0, everything) for key, number in totals["unmapped"].items()),
         "",
         "target class",
-        *_table([(row["name"], "", row["pixels"], row["pixels"] / pixels) for row in targets]),
-        *_table([("(ignored)", "", ignored["pixels"], ignored["share"])]),
+        *(
+            _line(row["name"], "", row["pixels"], labeled if row["name"] in trained else 0, everything)
+            for row in targets
+        ),
+        _line("(ignored)", "", ignored["pixels"], 0, everything),
     ]
     if ignored["worst"]:
         lines += ["", "most ignored", *(f"  {row['share']:7.2%}  {row['key']}" for row in ignored["worst"])]
@@ -67,18 +79,21 @@ def format_totals(totals: Mapping[str, Any]) -> str:
 def _remarks(totals: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line on images without labels and labels without images."""
     for split, keys in sorted(totals["without_label"].items()):
-        yield f"{split}: {len(keys)} images without a label{_named(keys)}"
+        yield f"{split}: {counted(len(keys), 'image')} without a label{_named(keys)}"
     if totals["without_image"]:
-        yield f"{len(totals['without_image'])} labels without an image{_named(totals['without_image'])}"
-    yield f"{totals['labels']} labels, {totals['pixels']:,} pixels, {totals['ignored']['share']:.2%} ignored"
+        yield f"{counted(len(totals['without_image']), 'label')} without an image{_named(totals['without_image'])}"
+    labels, pixels = counted(totals["labels"], "label"), counted(totals["pixels"], "pixel")
+    yield f"{labels}, {pixels}, {totals['ignored']['share']:.2%} ignored"
 
 
 def _named(keys: Sequence[str]) -> str:
     return f" ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"
 
 
-def _table(rows: Sequence[tuple[str, str, int, float]]) -> list[str]:
-    return [f"  {name:<36} {to:<16} {pixels:>16,} {share:8.2%}".rstrip() for name, to, pixels, share in rows]
+def _line(name: str, to: str, pixels: int, labeled: int, everything: int) -> str:
+    """Lay out a class with its share of the labeled pixels, or of all where it counts as ignored (`labeled` 0)."""
+    share = f"{pixels / labeled:8.2%}" if labeled else f"{pixels / max(1, everything):8.2%} of all"
+    return f"  {name:<36} {to:<16} {pixels:>16,} {share}"
 
 
 def _pixels(by_id: Mapping[str, int]) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from segdata.errors import LabelError
 from segdata.labels.mapping import Encoding, LabelMapping
+from segdata.text import counted
 
 Unmapped = Literal["error", "ignore"]
 
@@ -124,7 +125,7 @@ def unmapped_text(found: UnmappedId, mapping: LabelMapping, where: str, how_to_f
     >>> unmapped_text(UnmappedId(66, 1, 80, 1311), mapping, "a.png", "Pass --unmapped ignore.")[:71]
     "a.png: id 66 is not named by mapping 'vistas-v1.2-to-cityscapes' (1 pix"
     """
-    pixels = "1 pixel" if found.num_pixels == 1 else f"{found.num_pixels} pixels, first"
+    pixels = counted(found.num_pixels, "pixel") + (", first" if found.num_pixels > 1 else "")
     return (
         f"{where}: id {found.id} is not named by mapping '{mapping.name}' ({pixels} at row {found.row}, column "
         f"{found.column}). The mapping names ids {_ranges(mapping)}. {how_to_fix}"

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segdata.text import aligned, counted
+
 Figures = NDArray[np.float64]
 
 
@@ -201,9 +203,7 @@ def format_scores(scores: Scores) -> str:
     for name, row in scores.per_class.items():
         pixels = int(row.pop("pixels"))
         rows.append([name, *(_percent(value) for value in row.values()), f"{pixels:,}"])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
-    lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
-    return "\n".join([*lines, "", _summary(scores), *_baselines(scores)])
+    return "\n".join([*aligned(rows), "", _summary(scores), *_baselines(scores)])
 
 
 def _summary(scores: Scores) -> str:
@@ -215,9 +215,8 @@ def _summary(scores: Scores) -> str:
     ]
     if scores.boundary is not None:
         told.append(f"mean boundary IoU {_percent(scores.mean_boundary_iou)}")
-    images = "1 image" if scores.num_images == 1 else f"{scores.num_images} images"
     tiled = f", {scores.num_tiled} in tiles for want of memory" if scores.num_tiled else ""
-    return f"{', '.join(told)} ({images}{tiled})"
+    return f"{', '.join(told)} ({counted(scores.num_images, 'image')}{tiled})"
 
 
 def _baselines(scores: Scores) -> list[str]:

@@ -81,7 +81,7 @@ def scan_label(
 
 def band_multiple(tile: int) -> int:
     """Return what the heights of all bands but the last must be a multiple of, for `scan_bands`."""
-    strip = _strip_height(tile)
+    strip = -(-tile // STRIPS)
     return strip if tile % strip == 0 else tile
 
 
@@ -198,7 +198,3 @@ def _unknown_id(found: _UnknownId, where: str) -> LabelError:
         f"{where}: id {found.value} is not a class of the table ({found.pixels} pixels, first at row {found.row}, "
         f"column {found.column}). Pass the --classes and --encoding the labels follow."
     )
-
-
-def _strip_height(tile: int) -> int:
-    return -(-tile // STRIPS)

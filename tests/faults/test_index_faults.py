@@ -63,4 +63,4 @@ def test_a_label_that_has_changed_is_named_and_done_with_overwrite(
 def test_any_name_a_file_can_have(segdata: Segdata, source: Path, destination: Path, name: str) -> None:
     INDEX.write_source(source, {name: make_label(0)})
     assert segdata.run(INDEX.args(source, destination)).code == 0
-    assert "1 files: 1 already there\n" in segdata.run(INDEX.args(source, destination)).out
+    assert "1 file: 1 already there\n" in segdata.run(INDEX.args(source, destination)).out

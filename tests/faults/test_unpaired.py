@@ -36,6 +36,6 @@ def test_precompute_does_the_labels_of_a_city_with_images_missing_and_to_spare(
         path.write_bytes(encode_label(np.zeros((8, 8), np.uint8)))
     finished = segdata.run(PRECOMPUTE.args(source, destination))
     assert finished.code == 0
-    assert finished.out.endswith("1 files: 1 done\n")
+    assert finished.out.endswith("1 file: 1 done\n")
     report = json.loads((destination / "precompute-cpp.json").read_text())
     assert list(report["files"]) == [str(label.relative_to(source))]
