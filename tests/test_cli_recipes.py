@@ -21,7 +21,10 @@ def run(*words: str) -> str:
 def test_list_names_whole_recipes_and_the_parts_of_the_others() -> None:
     printed = run("list")
     assert "seethroughnet-cityscapes " in printed
-    assert "models  deeplabv3, deeplabv3plus, deeplabv3plus-lite0, fcn, hrnet, ocrnet, pspnet, pspnet-lite0, upernet" in printed
+    assert (
+        "models  deeplabv3, deeplabv3plus, deeplabv3plus-lite0, fcn, hrnet, ocrnet, pspnet, pspnet-lite0, upernet"
+        in printed
+    )
     assert "cityscapes-fcn-ce" not in printed
     assert "cityscapes-fcn-ce\n" in run("list", "--all")
 

@@ -26,12 +26,13 @@ from segdata.inference.evaluate import evaluate
 from segdata.logs import logger
 from segdata.metrics.scores import Scores
 from segdata.models.checkpoint import CheckpointFolder, read_checkpoint, recipe_of, refuse_other_recipe
+from segdata.text import counted
 from segdata.training.determinism import arithmetic, limited_threads
 from segdata.training.optimizer import learning_rate, set_learning_rate
 from segdata.training.reporting import Reporter
 from segdata.training.setup import Run
 from segdata.training.speed import Stopwatch, peak_flops, peak_memory
-from segdata.training.step import StepReport
+from segdata.training.step import StepReport, compiled_graphs
 
 RECIPE = "recipe.yaml"
 
@@ -123,7 +124,7 @@ class _Loop:
         self.saved = folder.path(self.progress.step) if self.progress.step else None
         self.reporter = Reporter(run, progress=progress)
         self.watch = Stopwatch()
-        self._targets_told = False
+        self._targets_told = self._compilation_told = False
         self._targets: Counter[str] = Counter()  # of this rank, since they were added to the progress
         validation = self.recipe.data.located_validation
         self.validation = [] if validation is None else find_samples(validation)
@@ -170,6 +171,8 @@ class _Loop:
         rate = learning_rate(progress.step, run.num_steps, self.recipe.optimizer.lr, self.recipe.schedule)
         set_learning_rate(run.stepper.optimizer, rate)
         report = run.stepper.run(batch, shares)
+        if self.recipe.run.compile and not self._compilation_told:
+            self._tell_compilation()
         self._targets.update(report.targets)
         self.reporter.step()
         run.count_step()
@@ -180,6 +183,15 @@ class _Loop:
         else:
             self._note_skipped(batch)
         self._between(batch, report, rate)
+
+    def _tell_compilation(self) -> None:
+        """Say once whether run.compile did anything: it can fall back without a word."""
+        self._compilation_told = True
+        graphs, breaks = compiled_graphs()
+        if not graphs:
+            logger.warning("run.compile: nothing was compiled; the model runs as written. Is TORCHDYNAMO_DISABLE set?")
+        elif self.world.is_first:
+            logger.info(f"compiled: {counted(graphs, 'graph')}, {counted(breaks, 'graph break')}")
 
     def _note_skipped(self, batch: Batch) -> None:
         """Count a step that was skipped, and end the run after too many; float16 first lowers its scale."""

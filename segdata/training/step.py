@@ -138,6 +138,13 @@ class Stepper:
         return length, finite
 
 
+def compiled_graphs() -> tuple[int, int]:
+    """Return how many graphs torch.compile has made in this process, and in how many places it broke off."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"]), sum(counters["graph_break"].values())
+
+
 def batch_targets(batch: Batch, device: torch.device, num_classes: int) -> Targets:
     """Return what a batch is trained towards: labels on the device, and the pooled targets that are at hand.
 

@@ -115,7 +115,9 @@ def test_batch_norm_over_all_ranks_keeps_keys_and_values(device):
 def test_colors_are_those_of_the_cpu(device, operation, amount):
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 40, 50), np.uint8))
     step = [ColorStep(operation, amount)]
-    torch.testing.assert_close(change_colors(image.to(device), step).cpu(), change_colors(image, step), atol=2e-3, rtol=0)
+    torch.testing.assert_close(
+        change_colors(image.to(device), step).cpu(), change_colors(image, step), atol=2e-3, rtol=0
+    )
 
 
 def on_device(folder: Path, device: torch.device, *more: str):

@@ -1,0 +1,145 @@
+"""Measure all that matters on one GPU, in order of value, inside a time budget.
+
+    python -m benchmarks.gpu --budget 480 --out DIR            # on a GPU
+    python -m benchmarks.gpu --device cpu --tiny --out DIR     # the same path in a minute, so that it does not rot
+
+Runs from a bare checkout: what Python lacks comes as wheels on PYTHONPATH (`benchmarks/gpu_wheels.sh`). Each part is a
+process with a limit of its own; a part that fails or is cut off says so, and the next one begins. After every part
+DIR/RESULTS.md and DIR/results.json hold all there is, so nothing is lost when the whole is cut off.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+
+class Part(NamedTuple):
+    """A part: its name, the module that measures it, and the most seconds it may take."""
+
+    name: str
+    module: str
+    limit: float
+    arguments: tuple[str, ...] = ()
+
+
+PARTS = (
+    Part("tests", "benchmarks.gpu.tests", 90),
+    Part("cpp", "benchmarks.gpu.cpp", 45),
+    Part("pspnet", "benchmarks.gpu.steps", 75, ("cityscapes-pspnet-cpp",)),
+    Part("peer pspnet", "benchmarks.gpu.peers", 45, ("pspnet",)),
+    Part("seethroughnet", "benchmarks.gpu.steps", 90, ("seethroughnet-cityscapes",)),
+    Part("ocrnet", "benchmarks.gpu.steps", 75, ("cityscapes-ocrnet-cpp",)),
+    Part("peer ocrnet", "benchmarks.gpu.peers", 45, ("ocrnet",)),
+    Part("loader", "benchmarks.gpu.loader", 90),
+    Part("deeplabv3plus", "benchmarks.gpu.steps", 60, ("cityscapes-deeplabv3plus-cpp",)),
+    Part("peer deeplabv3plus", "benchmarks.gpu.peers", 45, ("deeplabv3plus",)),
+    Part("hmsa", "benchmarks.gpu.steps", 75, ("hmsa-cityscapes",)),
+    Part("camvid", "benchmarks.gpu.camvid", 600),
+)
+LEAST_SECONDS = 15.0
+"""A part is not begun with less left."""
+
+
+def run_part(part: Part, out: Path, seconds: float, device: str, *, tiny: bool) -> dict[str, Any]:
+    """Run a part in a process of its own, and return what it measured, or why it did not."""
+    file = out / f"{part.name.replace(' ', '-')}.json"
+    file.unlink(missing_ok=True)
+    command = [sys.executable, "-m", part.module, *part.arguments, "--out", str(file), "--device", device]
+    command += ["--seconds", f"{seconds:.0f}", *(["--tiny"] if tiny else [])]
+    start = time.monotonic()
+    with (out / "log.txt").open("ab") as log:
+        log.write(f"\n=== {part.name}\n".encode())
+        log.flush()
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        try:
+            code: int | None = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            code = None
+    told: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    told["seconds"] = round(time.monotonic() - start, 1)
+    if code is None:
+        told["fault"] = f"cut off after {seconds:.0f} s"
+    elif code:
+        told["fault"] = f"ended with exit code {code}: see log.txt"
+    return told
+
+
+def as_markdown(results: dict[str, Any]) -> str:
+    """Return all tables."""
+    lines = [f"# {results['device']}", "", results["about"]]
+    for name, told in results["parts"].items():
+        lines += ["", f"## {name} ({told['seconds']:.0f} s)", ""]
+        if "fault" in told:
+            lines += [f"**{told['fault']}**", ""]
+        for table in told.get("tables", []):
+            lines += [table["title"], "", *_table(table["rows"]), ""]
+        lines += told.get("notes", [])
+    return "\n".join(lines) + "\n"
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    head, *body = rows
+    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body)]
+
+
+def device_name(device: str) -> str:
+    """Return the card's name and driver, or the CPU's."""
+    if device == "cpu":
+        return "CPU, tiny: no figure here says anything of a GPU"
+    asked = "name,driver_version,clocks.max.sm,power.limit"
+    told = subprocess.run(
+        ["nvidia-smi", f"--query-gpu={asked}", "--format=csv,noheader"], capture_output=True, text=True, check=False
+    )
+    return told.stdout.strip() or "an unknown GPU"
+
+
+def main() -> int:
+    """Run the parts; 1 if one of them failed."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--budget", type=float, default=480, help="seconds for everything")
+    options.add_argument("--out", type=Path, required=True)
+    options.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
+    options.add_argument("--tiny", action="store_true", help="small models and sizes")
+    options.add_argument("--only", nargs="*", help="names of parts")
+    chosen = options.parse_args()
+    end = time.monotonic() + chosen.budget
+    out = chosen.out.absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    about = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import torch, sys; print('torch', torch.__version__, 'Python', sys.version.split()[0])",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    results: dict[str, Any] = {"device": device_name(chosen.device), "about": about, "parts": {}}
+    for part in PARTS:
+        if chosen.only and part.name not in chosen.only:
+            continue
+        left = end - time.monotonic()
+        if left < LEAST_SECONDS:
+            results["parts"][part.name] = {"seconds": 0.0, "fault": "not begun: the budget is spent"}
+        else:
+            results["parts"][part.name] = run_part(part, out, min(part.limit, left), chosen.device, tiny=chosen.tiny)
+        (out / "results.json").write_text(json.dumps(results, indent=1))
+        (out / "RESULTS.md").write_text(as_markdown(results))
+        told = results["parts"][part.name]
+        print(f"{part.name}: {told.get('fault', 'done')}, {told['seconds']:.0f} s", flush=True)
+    return int(any("fault" in told for told in results["parts"].values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
