@@ -12,7 +12,7 @@ from segdata.config.section import Section
 from segdata.errors import MappingError
 from segdata.labels.classes import ClassTable
 
-Layout = Literal["cityscapes", "vistas", "voc2012", "pascal-context", "nyuv2", "camvid", "list"]
+Layout = Literal["cityscapes", "vistas", "voc2012", "pascal-context", "nyuv2", "camvid", "images-masks", "list"]
 NAMED_BY_FILE = ("cityscapes", "list")
 """Layouts whose file names may tell what the ids are; the labels of all others hold the data set's own ids."""
 

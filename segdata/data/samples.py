@@ -10,7 +10,7 @@ from segdata.config.data import SourceRecipe
 from segdata.errors import LayoutError
 from segdata.labels.classes import ClassTable
 from segdata.labels.reading import AUTO_ENDING, encoding_of, read_class_ids
-from segdata.layouts import camvid, cityscapes, list_file, nyuv2, pascal_context, voc2012
+from segdata.layouts import camvid, cityscapes, images_masks, list_file, nyuv2, pascal_context, voc2012
 from segdata.layouts.base import LabeledImage
 from segdata.layouts.vistas import VistasRoot
 
@@ -129,5 +129,6 @@ _FINDERS: dict[str, Callable[[SourceRecipe], list[LabeledImage]]] = {
     "pascal-context": lambda source: pascal_context.find(source.root, splits=source.splits),
     "nyuv2": lambda source: nyuv2.find(source.root, splits=source.splits),
     "camvid": lambda source: camvid.find(source.root, splits=source.splits),
+    "images-masks": lambda source: images_masks.find(source.root, splits=source.splits),
     "list": lambda source: list_file.find(source.root, splits=source.splits),
 }

@@ -32,6 +32,7 @@ from segdata.training.optimizer import learning_rate, set_learning_rate
 from segdata.training.reporting import Reporter
 from segdata.training.setup import Run
 from segdata.training.speed import Stopwatch, peak_flops, peak_memory
+from segdata.training.start import tell_start
 from segdata.training.step import StepReport, compiled_graphs
 
 RECIPE = "recipe.yaml"
@@ -135,6 +136,8 @@ class _Loop:
         run, exit_code = self.run, 0
         if self.progress.step >= run.num_steps:
             return self._result(0)
+        if self.world.is_first:
+            tell_start(run)
         with self.reporter:
             for batch in self.watch.waiting(run.batches()):
                 exit_code, shares = self._agree(batch)
@@ -170,7 +173,7 @@ class _Loop:
         run, progress = self.run, self.progress
         rate = learning_rate(progress.step, run.num_steps, self.recipe.optimizer.lr, self.recipe.schedule)
         set_learning_rate(run.stepper.optimizer, rate)
-        report = run.stepper.run(batch, shares)
+        report = self._taken(batch, shares)
         if self.recipe.run.compile and not self._compilation_told:
             self._tell_compilation()
         self._targets.update(report.targets)
@@ -183,6 +186,28 @@ class _Loop:
         else:
             self._note_skipped(batch)
         self._between(batch, report, rate)
+
+    def _taken(self, batch: Batch, shares: list[float]) -> StepReport:
+        """Take the step; what will fail again on every attempt is said in one line."""
+        stepper, recipe = self.run.stepper, self.recipe
+        try:
+            return stepper.run(batch, shares)
+        except RuntimeError as error:  # torch.OutOfMemoryError is one too; the CPU has none of its own
+            if "out of memory" not in str(error).lower() and "can't allocate memory" not in str(error):
+                raise
+            height, width = recipe.augmentation.crop
+            raise SegdataError(
+                f"step {self.progress.step + 1}: {self.world.device} is out of memory with {stepper.images_per_pass} "
+                f"images of {height}x{width} at a time. Lower schedule.images_per_rank (their gradients are added up) "
+                "or augmentation.crop, set model.checkpointing=true, or run.precision=bfloat16."
+            ) from error
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise SettingsError(
+                "schedule.images_per_rank: with 1 image at a time, batch norm behind the pooled image has one value a "
+                "channel and cannot be trained. Take 2 or more, or several ranks with run.sync_batch_norm."
+            ) from error
 
     def _tell_compilation(self) -> None:
         """Say once whether run.compile did anything: it can fall back without a word."""

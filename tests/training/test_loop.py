@@ -236,3 +236,38 @@ def test_a_validation_image_that_is_trained_on_through_a_link_is_refused(tmp_pat
     recipe = small_recipe(tmp_path, f"data.validation.root={tmp_path}/linked")
     with pytest.raises(SettingsError, match="4 of the 4 validation labels are trained on in source 'whole'"):
         train(recipe, tmp_path / "out", progress=False)
+
+
+def test_a_run_says_at_its_start_where_and_on_what_it_trains(tmp_path, caplog):
+    with caplog.at_level("INFO", logger="segdata"):
+        train(small_recipe(tmp_path, "schedule.iterations=1"), tmp_path / "out", progress=False)
+    told = "\n".join(caplog.messages)
+    assert "cpu (1 thread, " in told
+    assert "1 rank, float32" in told
+    assert "fcn on resnet_tiny: 0.17 million parameters" in told
+    assert "uniform: 4 images, 50.0% of the draws, 100% of them by class" in told
+    assert f"1 step of 4 crops of 32x32, to {tmp_path / 'out'}" in told
+    assert "days" not in told
+
+
+def test_a_model_that_is_too_large_for_a_cpu_is_warned_of(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("segdata.training.start.CPU_FLOPS_PER_THREAD", 1.0)
+    train(small_recipe(tmp_path, "schedule.iterations=1"), tmp_path / "out", progress=False)
+    assert "days. For a CPU there are the recipes" in caplog.text
+
+
+def test_one_image_behind_a_global_pool_is_refused_in_one_line(tmp_path):
+    recipe = small_recipe(tmp_path, "model.name=pspnet", "schedule.batch_size=1")
+    with pytest.raises(SettingsError, match=r"^schedule\.images_per_rank: with 1 image at a time"):
+        train(recipe, tmp_path / "out", progress=False)
+
+
+def test_running_out_of_memory_is_one_line_with_what_to_lower(tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nmore")
+
+    monkeypatch.setattr("segdata.training.step.Stepper.run", full)
+    with pytest.raises(SegdataError, match="step 1: cpu is out of memory with 4 images of 32x32") as error:
+        train(small_recipe(tmp_path), tmp_path / "out", progress=False)
+    assert "schedule.images_per_rank" in str(error.value)
+    assert "\n" not in str(error.value)
