@@ -54,8 +54,9 @@ bench: $(VENV)/.dev  ## measure the headline figures against their peers (see be
 	$(BIN)/python benchmarks/models.py
 	$(BIN)/python benchmarks/model_memory.py
 
-docs: $(VENV)/.dev   ## write docs/reference.md from the commands' own --help
+docs: $(VENV)/.dev   ## write docs/reference.md from --help, and the tables of docs/results.md
 	$(BIN)/python docs/write_reference.py
+	$(BIN)/python docs/write_results.py
 
 clean:   ## remove the environment, caches and demo output
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

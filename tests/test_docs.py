@@ -51,6 +51,11 @@ def test_reference_is_fresh() -> None:
     assert (ROOT / "docs" / "reference.md").read_text(encoding="utf-8") == made, "run `make docs`"
 
 
+def test_results_are_fresh() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "write_results.py"))["results"]()
+    assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == made, "run python docs/write_results.py"
+
+
 def test_no_path_of_a_machine_is_committed() -> None:
     pattern = "/" + r"(work|root|home/[a-z]+|Users)/[A-Za-z0-9]"
     found = subprocess.run(["git", "grep", "-nIE", pattern], cwd=ROOT, capture_output=True, text=True, check=False)
