@@ -34,9 +34,10 @@ COMMANDS = {
     "evaluate": "Measure mIoU of a model, or of label images.",
     "predict": "Write label images, overlays and probabilities of images.",
     "autolabel": "Label images by a model, with confidence.",
+    "explain": "Show what of an image speaks for a class (Grad-CAM).",
     "export": "Write a model as ONNX.",
     "doctor": "Say what this machine offers, and what will be in the way.",
-    "plot": "Draw the figures: pooling, scenes.",
+    "plot": "Draw the figures: pooling, panels of two models, scenes.",
 }
 
 

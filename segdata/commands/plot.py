@@ -1,4 +1,4 @@
-"""`segdata figure`: figures of labels and of synthetic scenes."""
+"""`segdata plot`: figures of labels, of two models side by side, and of synthetic scenes."""
 
 from pathlib import Path
 
@@ -14,12 +14,13 @@ _out_option = click.option(
 )
 
 
-@click.group("figure")
+@click.group("plot")
 def command() -> None:
-    """Draw the figures: pooling, scenes.
+    """Draw the figures: pooling, panels of two models, scenes.
 
     \b
       segdata plot pooling LABEL -o pooling.png
+      segdata plot panels runs/ce runs/cpp IMAGE -o panels.png
       segdata plot scene --count 4 -o scenes.png
     """
 
@@ -75,3 +76,30 @@ def scene(output: Path | None, *, seed: int, first: int, count: int, columns: in
 
     sheet = scene_sheet(seed, first, count, size, columns)
     click.echo(save_figure(sheet, output or Path(f"scenes-{seed}-{first}.png"), fewer_colors=True))
+
+
+@command.command()
+@click.argument("without", metavar="RUN_WITHOUT", type=click.Path(exists=True, path_type=Path))
+@click.argument("with_", metavar="RUN_WITH", type=click.Path(exists=True, path_type=Path))
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@_out_option
+@click.option(
+    "--name", "names", nargs=2, default=("without", "with"), show_default=True, help="What the runs are called."
+)
+def panels(without: Path, with_: Path, images: tuple[Path, ...], output: Path | None, names: tuple[str, str]) -> None:
+    """Show two models side by side on images, with a close view of where they differ most.
+
+    The truth is shown of images that are in the validation data of RUN_WITH.
+
+    \b
+      segdata plot panels runs/ce runs/cpp camvid/val/images/0016E5_07959.jpg -o panels.png
+    """
+    from segdata.figures.saving import refuse_unusable, save_figure
+
+    path = output or Path("panels.png")
+    refuse_unusable(path)
+    from segdata.figures.panels import Panel, panels_figure
+    from segdata.inference.side_by_side import panels_of
+
+    drawn, table = panels_of(without, with_, images)
+    click.echo(save_figure(panels_figure([Panel(*each) for each in drawn], names, table), path))

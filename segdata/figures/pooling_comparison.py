@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from segdata.cpp.pooling import cpp_counts
 from segdata.errors import SettingsError
+from segdata.figures.legend import class_legend
 from segdata.figures.lettering import font, write
 from segdata.figures.thin_structures import View, most_lost, nearest
 from segdata.labels.classes import ClassTable
@@ -82,7 +83,16 @@ class _Figure:
         self._draw_label()
         for column, scale in enumerate(self.scales, start=1):
             self._draw_scale(column, scale)
-        return self.image
+        return self._with_legend()
+
+    def _with_legend(self) -> Image.Image:
+        """Return the figure with the colors of the label's classes below it."""
+        present = np.unique(self.class_ids).tolist()
+        legend = class_legend(self.table, present, self.image.width - 2 * _MARGIN)
+        whole = Image.new("RGB", (self.image.width, self.image.height + legend.height + _MARGIN), "white")
+        whole.paste(self.image)
+        whole.paste(legend, (_MARGIN, self.image.height + _MARGIN // 2))
+        return whole
 
     def _draw_label(self) -> None:
         """Draw the first column: the label, and the close view of it or why there is none."""
