@@ -51,11 +51,11 @@ class ScheduleRecipe(Section):
     epochs: int | None = Field(default=None, ge=1)
     """Epochs of `data.epoch_size` draws."""
     policy: Literal["poly"] = "poly"
-    """``lr * (1 - step / steps) ** power``, per step."""
+    """``(lr - min_lr) * (1 - step / steps) ** power + min_lr``, per step."""
     power: float = Field(default=0.9, gt=0)
     """Exponent of the policy."""
     min_lr: float = Field(default=0.0, ge=0)
-    """The rate does not fall below this."""
+    """Where the rate ends: the policy falls from the rate at the start to this, as in mmcv."""
     warmup_iterations: int = Field(default=0, ge=0)
     """Steps over which the rate rises in a straight line from `warmup_factor` of what the policy gives."""
     warmup_factor: float = Field(default=0.1, gt=0, le=1)

@@ -68,8 +68,8 @@ def learning_rate(step: int, num_steps: int, lr: float, recipe: ScheduleRecipe) 
 
     Notes
     -----
-    ``max(min_lr, lr (1 - step / num_steps) ** power)``, times a factor that rises in a straight line from
-    `warmup_factor` at step 0 to 1 at step `warmup_iterations`.
+    ``(lr - min_lr) (1 - step / num_steps) ** power + min_lr``, as mmcv has it (mmengine's falls the same over one step
+    less), times a factor that rises in a straight line from `warmup_factor` at step 0 to 1 at step `warmup_iterations`.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def learning_rate(step: int, num_steps: int, lr: float, recipe: ScheduleRecipe) 
     >>> [learning_rate(step, 4, 1.6, recipe) for step in range(4)]
     [1.6, 0.9, 0.4, 0.1]
     """
-    rate: float = max(recipe.min_lr, lr * (1 - step / num_steps) ** recipe.power)
+    rate: float = (lr - recipe.min_lr) * (1 - step / num_steps) ** recipe.power + recipe.min_lr
     if step >= recipe.warmup_iterations:
         return rate
     return rate * (recipe.warmup_factor + (1 - recipe.warmup_factor) * step / recipe.warmup_iterations)

@@ -40,8 +40,24 @@ def test_warm_up_rises_in_a_straight_line():
     assert found[10:] == plain[10:]
 
 
-def test_the_rate_does_not_fall_below_its_least():
-    assert rates(4, power=1.0, min_lr=0.6) == [1.0, 0.75, 0.6, 0.6]
+def test_the_rate_ends_at_its_least():
+    assert rates(4, power=1.0, min_lr=0.6) == pytest.approx([1.0, 0.9, 0.8, 0.7])
+
+
+@pytest.mark.parametrize(("power", "min_lr"), [(0.9, 1e-4), (2.0, 0.0), (0.9, 0.01)])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.jit, which mmengine still imports
+def test_rates_are_those_of_mmcv(power, min_lr):
+    """By mmengine's schedule of one more step: it reaches its end in the last step, mmcv's one after it."""
+    from mmengine.optim import PolyLR
+
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = PolyLR(optimizer, eta_min=min_lr, power=power, begin=0, end=51, by_epoch=False)
+    theirs = []
+    for _ in range(50):
+        theirs.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert rates(50, power=power, min_lr=min_lr) == pytest.approx(theirs, rel=1e-9)
 
 
 def test_heads_have_their_own_rate():
