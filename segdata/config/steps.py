@@ -158,7 +158,7 @@ class RunRecipe(Section):
     """Threads of a rank's arithmetic on the CPU; torch's own choice if not given. Other numbers of threads
     add in another order: to get the same bits on another machine, fix it."""
     compile: bool = False
-    """Compile the model (torch.compile)."""
+    """Compile the model and each of its losses (torch.compile)."""
     channels_last: bool = False
     """Keep weights and images in memory with the channels last."""
     sync_batch_norm: bool = True

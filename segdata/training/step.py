@@ -1,6 +1,7 @@
 """One step of the optimizer: forward and backward passes over a batch, agreed on by all ranks."""
 
 import math
+import warnings
 from collections import Counter
 from contextlib import nullcontext
 from inspect import signature
@@ -16,6 +17,7 @@ from segdata.data.loader import Batch, prepare_images
 from segdata.distributed.process_group import DistributedContext
 from segdata.labels.classes import IGNORE_ID
 from segdata.losses.criterion import LossReport, SegmentationCriterion, Targets
+from segdata.losses.terms import SegmentationLoss
 from segdata.training.determinism import DROPOUT, seed_from
 from segdata.training.optimizer import copy_all
 
@@ -79,6 +81,8 @@ class Stepper:
         self.buffers = list(model.buffers())
         self._before = [buffer.clone() for buffer in self.buffers]
         self.wrapped = _wrapped(model, criterion, recipe, world)
+        if recipe.run.compile:
+            _compile_losses(criterion)
 
     def run(self, batch: Batch, shares: list[float]) -> StepReport:
         """Take a step.
@@ -181,6 +185,15 @@ def _named(report: LossReport) -> list[tuple[str, Tensor]]:
     parts = [(f"parts/{name}", value) for name, value in report.parts.items()]
     floors = [(f"floors/{name}", value) for name, value in report.entropy_floors.items()]
     return [("loss", report.loss.detach()), *parts, *floors]
+
+
+def _compile_losses(criterion: SegmentationCriterion) -> None:
+    """Compile what each loss does to a map; the sums over ranks between them stay outside: nothing breaks off."""
+    # Dynamo looks at the gradient of every input, and torch warns of those that have none.
+    warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
+    for loss in criterion.modules():
+        if isinstance(loss, SegmentationLoss):
+            loss.terms = torch.compile(loss.terms, fullgraph=True)  # type: ignore[method-assign]
 
 
 def _wrapped(

@@ -51,7 +51,7 @@ def test_one_job_works_in_this_process_and_two_in_others() -> None:
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("bad-1", "bad-1: holds nothing. Two lines."),
+        ("bad-1", "bad-1: holds nothing.\\nTwo lines."),
         ("missing-1", "nowhere/missing-1: cannot be used: No such file or directory. Was it moved"),
         ("hungry-1", "hungry-1: needs more memory than there is."),
         ("broken-1", "broken-1: unforeseen ZeroDivisionError in toy_command.py, line "),
