@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from segdata.codecs.mapped_npz import REDO, Array, check_npz, digest_arrays, encode_mapped_npz, map_npz
 from segdata.errors import StoreError
 from segdata.files import read_regular
+from segdata.text import counted
 
 FORMAT = 3
 # Type and shape of each array. A letter is a length: N images, E entries, K one more than there are classes.
@@ -212,8 +213,14 @@ class ClassIndex:
         if damage:
             raise StoreError(damage)
         changes = list(self._changes(deep))
+        if changes and not self.has_labels():
+            raise StoreError(
+                f"{self.path or 'index'}: none of its {counted(self.num_images, 'label')} is below {self.root} now. "
+                "Was the data set moved? Say where it is now, as root in a mixture or in ClassIndex.load, or run "
+                "segdata index again."
+            )
         if changes:
-            others = f" (the first of {len(changes)} files that differ)" if len(changes) > 1 else ""
+            others = f" (the first of {len(changes):,} files that differ)" if len(changes) > 1 else ""
             raise StoreError(self._stale(changes[0] + others))
 
     def faults(self, *, deep: bool = False) -> Iterator[str]:
