@@ -72,7 +72,7 @@ def test_a_report_that_cannot_be_written_hides_no_fault_of_a_label(
     assert len(finished.errors) == 2
     assert is_one_line(finished.errors[0], str(command.label(source, "bad")), "is not a PNG file")
     assert is_one_line(finished.errors[1], f"{command.name}.json: cannot be written: File too large. The limit")
-    assert segdata.run(command.args(source, destination)).out.endswith("61 file: 60 already there, 1 with an error\n")
+    assert segdata.run(command.args(source, destination)).out.endswith("61 files: 60 already there, 1 with an error\n")
 
 
 def test_a_read_only_destination(segdata: Segdata, command: BatchCommand, source: Path, destination: Path) -> None:

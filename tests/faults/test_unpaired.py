@@ -17,8 +17,8 @@ def test_convert_mapillary_does_the_labels_without_images_and_tells_of_both(
     MAPILLARY.label(source, "label-01").unlink()
     finished = segdata.run(MAPILLARY.args(source, destination))
     assert finished.code == 0
-    assert "training: 1 images without a label (label-01)\n" in finished.out
-    assert "1 labels without an image (training/label-00)\n" in finished.out
+    assert "training: 1 image without a label (label-01)\n" in finished.out
+    assert "1 label without an image (training/label-00)\n" in finished.out
     assert sorted(path.name for path in (destination / "leftImg8bit/train/mapillary").iterdir()) == [
         "label-02_leftImg8bit.jpg"
     ]
