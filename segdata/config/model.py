@@ -104,6 +104,9 @@ class LossRecipe(Section):
     """Factor of the loss on OCR's object regions."""
     scales_weight: float = Field(default=0.05, ge=0)
     """Factor of the loss on the map of each image scale."""
+    normalize: Literal["valid", "all"] = "valid"
+    """Which pixels cross entropy is a mean over: those that are not ignored, or all, as in MMSegmentation; not of other
+    losses."""
     targets: Literal["auto", "store", "device"] = "auto"
     """Where pooled targets come from. auto: the store where it happens to be exact for a crop, else the device; store:
     crops begin on whole cells, so that the store is exact at scales such as 0.5, 1, 2; device: always pooled there."""

@@ -73,6 +73,11 @@ class Recipe(Section):
         hierarchical = self.model.name in ("hmsa", "seethroughnet")
         if hierarchical and 1.0 not in self.evaluation.scales:
             raise ValueError(f"evaluation.scales: {self.evaluation.scales} cannot be fused by attention. Add 1.0.")
+        if self.loss.targets == "store" and self.augmentation.resize is not None:
+            raise ValueError(
+                f"augmentation.resize: {self.augmentation.resize} leaves no scale at which stored targets are exact. "
+                "Set it to null, or loss.targets to auto."
+            )
         return self
 
     @property

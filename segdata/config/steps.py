@@ -106,9 +106,18 @@ class AugmentationRecipe(Section):
 
     crop: Size
     """(height, width) in pixels."""
+    resize: Size | None = None
+    """(longer, shorter) side that an image is fitted into, up or down, before `scale` [mmseg]; its own size if not
+    given."""
     scale: tuple[float, ...] = Field(default=(0.5, 2.0), min_length=1)
     """Factors by which an image is scaled before it is cropped: two are the ends of a range [paper]; one, or three and
     more, are drawn with equal probability, and stored targets are exact at them."""
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    """Of scaled images: bicubic, smoothed where it scales down; or bilinear of the nearest two pixels, as OpenCV and
+    MMSegmentation have it."""
+    cat_max_ratio: float = Field(default=1.0, gt=0, le=1)
+    """Place a crop anew, up to ten times, while one class has this part or more of its labeled pixels [mmseg]; 1 takes
+    each as it comes. The pixel that was drawn stays in it."""
     flip: float = Field(default=0.5, ge=0, le=1)
     """Chance of mirroring left to right."""
     color: Literal["none", "photometric", "jitter"] = "photometric"
@@ -136,6 +145,8 @@ class AugmentationRecipe(Section):
     def _ranges(self) -> Self:
         if min(self.crop) < 1:
             raise ValueError(f"crop: {self.crop} is no (height, width). Expected are two numbers above 0.")
+        if self.resize is not None and not self.resize[0] >= self.resize[1] > 0:
+            raise ValueError(f"resize: {self.resize} is no (longer, shorter) side. Expected are two, the longer first.")
         if min(self.scale) <= 0 or (len(self.scale) == 2 and self.scale[0] > self.scale[1]):
             raise ValueError(
                 f"scale: {self.scale} is not a range. Expected are two factors above 0, the smaller first."
@@ -188,6 +199,9 @@ class RunRecipe(Section):
 class EvaluationRecipe(Section):
     """How a model is applied to whole images, in evaluation and prediction."""
 
+    resize: Size | None = None
+    """(longer, shorter) side that an image is fitted into first, up or down; what is predicted is brought back to the
+    image's own size [mmseg]."""
     scales: tuple[float, ...] = Field(default=(1.0,), min_length=1)
     """Factors by which the image is scaled; hmsa and seethroughnet fuse them by attention, others are averaged."""
     flip: bool = False
@@ -195,7 +209,8 @@ class EvaluationRecipe(Section):
     average: Literal["probabilities", "logits"] = "probabilities"
     """What is averaged over scales and flips."""
     window: Size | None = None
-    """(height, width) of a sliding window; the whole image at once if not given."""
+    """(height, width) of a sliding window, in pixels of the image after `resize` and before `scales`; the whole image
+    at once if not given."""
     stride: Size | None = None
     """Steps of the window; two thirds of it if not given."""
     batch_size: int = Field(default=1, ge=1)
@@ -213,6 +228,8 @@ class EvaluationRecipe(Section):
             raise ValueError(f"scales: {self.scales} cannot be used. Expected are factors above 0, each once.")
         if self.window is not None and min(self.window) < 1:
             raise ValueError(f"window: {self.window} is no (height, width). Expected are two numbers above 0.")
+        if self.resize is not None and not self.resize[0] >= self.resize[1] > 0:
+            raise ValueError(f"resize: {self.resize} is no (longer, shorter) side. Expected are two, the longer first.")
         largest = self.window or (0, 0)
         if self.stride is not None and not all(
             0 < step <= side for step, side in zip(self.stride, largest, strict=True)

@@ -70,6 +70,16 @@ def draw_augmentation(seed: int, position: int, recipe: AugmentationRecipe) -> A
     return Augmentation(_scale(scale, recipe.scale), (row, column), mirror < recipe.flip, tuple(steps))
 
 
+def other_places(seed: int, position: int) -> Iterator[tuple[float, float]]:
+    """Yield where else the crop at a position of the stream may lie, for one that does not please: ten places.
+
+    Pairs as `Augmentation.where`; ten as in MMSegmentation.
+    """
+    for attempt in range(1, 11):
+        row, column = uniforms(named_key(seed, CROPS, attempt), position, 2).tolist()
+        yield row, column
+
+
 def aligned(box: CropBox, step: int, center: tuple[int, int] | None) -> CropBox:
     """Move a crop by less than a step so that it begins on a multiple of it, in pixels of the image.
 

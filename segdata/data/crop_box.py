@@ -6,12 +6,14 @@ drawn one, also where scaling down skips its neighbors.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segdata.codecs.photos import Photo
-from segdata.data.resampling import bicubic_taps, resample
+from segdata.compiled import compiled
+from segdata.data.resampling import bicubic_taps, bilinear_taps, resample
 from segdata.errors import SettingsError
 from segdata.labels.reading import Window
 
@@ -136,10 +138,38 @@ def crop_label(
     return cropped
 
 
+def count_classes(ids: NDArray[np.uint8], box: CropBox, *, origin: tuple[int, int] = (0, 0)) -> NDArray[np.int64]:
+    """Count the pixels of each id in a crop of a label image, padding not among them: shape (256,).
+
+    Parameters
+    ----------
+    ids, box, origin
+        As for `crop_label`, of whose result this is the count, in a fraction of the time.
+    """
+    rows, columns = box.rows(), box.columns()
+    return _count(ids, rows[rows >= 0] - origin[0], columns[columns >= 0] - origin[1])
+
+
+@compiled
+def _count(ids: NDArray[np.uint8], rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count in turn in two tables: neighbors mostly are of one class and would wait for each other's sum."""
+    counts = np.zeros((2, 256), np.int64)
+    for row in rows:
+        for at in range(columns.size):
+            counts[at & 1, ids[row, columns[at]]] += 1
+    total: NDArray[np.int64] = counts[0] + counts[1]
+    return total
+
+
 def crop_image(
-    photo: Photo, box: CropBox, *, fill: tuple[int, int, int] = (0, 0, 0), flip: bool = False
+    photo: Photo,
+    box: CropBox,
+    *,
+    fill: tuple[int, int, int] = (0, 0, 0),
+    flip: bool = False,
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic",
 ) -> NDArray[np.uint8]:
-    """Return the crop of an image, smoothed as scaling down needs; padding is `fill`.
+    """Return the crop of an image; padding is `fill`.
 
     Parameters
     ----------
@@ -150,6 +180,8 @@ def crop_image(
         Red, green, blue.
     flip : bool
         Exchange left and right of the crop.
+    interpolation : {"bicubic", "bilinear"}
+        Bicubic is smoothed as scaling down needs; see `segdata.data.resampling`.
 
     Returns
     -------
@@ -162,10 +194,9 @@ def crop_image(
         cropped[:] = fill
     if top == bottom or left == right:
         return cropped
-    down = bicubic_taps(*_covered(box.top, box.scale, top, bottom, box.image_size[0]), bottom - top, box.image_size[0])
-    across = bicubic_taps(
-        *_covered(box.left, box.scale, left, right, box.image_size[1]), right - left, box.image_size[1]
-    )
+    taps = bicubic_taps if interpolation == "bicubic" else bilinear_taps
+    down = taps(*_covered(box.top, box.scale, top, bottom, box.image_size[0]), bottom - top, box.image_size[0])
+    across = taps(*_covered(box.left, box.scale, left, right, box.image_size[1]), right - left, box.image_size[1])
     if flip:
         across, left, right = across.mirrored(), box.size[1] - right, box.size[1] - left
     rows = photo.rows(*down.extent, across.extent[1])

@@ -26,8 +26,14 @@ class CropDataset:
         Those of the sampler, in its order.
     crop_size : (int, int)
         Height and width.
-    scales : (float, float)
-        Smallest and largest factor by which an image is scaled; drawn evenly between.
+    scales : sequence of float
+        Factors by which an image is scaled: two are the ends of a range, others are drawn from.
+    resize : (int, int), optional
+        Longer and shorter side that an image is fitted into first, up or down.
+    interpolation : {"bicubic", "bilinear"}
+        Of scaled images.
+    cat_max_ratio : float
+        Place a crop anew, up to ten times, while one class has this part or more of its labeled pixels.
     flip : bool
         Mirror a crop left to right with probability 0.5.
     color : {"none", "photometric", "jitter"}
@@ -57,7 +63,10 @@ class CropDataset:
         sources: Sequence[Source],
         crop_size: tuple[int, int],
         *,
-        scales: tuple[float, float] = (1.0, 1.0),
+        scales: tuple[float, ...] = (1.0, 1.0),
+        resize: tuple[int, int] | None = None,
+        interpolation: Literal["bicubic", "bilinear"] = "bicubic",
+        cat_max_ratio: float = 1.0,
         flip: bool = False,
         color: Literal["none", "photometric", "jitter"] = "none",
         cells: Sequence[int] = (),
@@ -65,7 +74,15 @@ class CropDataset:
         row_indexes: Path | None = None,
     ) -> None:
         try:
-            augmentation = AugmentationRecipe(crop=crop_size, scale=scales, flip=0.5 if flip else 0.0, color=color)
+            augmentation = AugmentationRecipe(
+                crop=crop_size,
+                scale=scales,
+                resize=resize,
+                interpolation=interpolation,
+                cat_max_ratio=cat_max_ratio,
+                flip=0.5 if flip else 0.0,
+                color=color,
+            )
         except ValidationError as error:
             told = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise SettingsError(f"crop_size {crop_size}, scales {scales}, color {color!r}: {told}") from None

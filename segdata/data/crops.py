@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from segdata.codecs.photos import open_photo
 from segdata.codecs.png_chunks import MAX_PIXELS
 from segdata.config.recipe import AugmentationRecipe
-from segdata.data.augmentation import Augmentation, aligned, draw_augmentation
-from segdata.data.crop_box import CropBox, crop_image, crop_label, place_crop
+from segdata.data.augmentation import Augmentation, aligned, draw_augmentation, other_places
+from segdata.data.crop_box import CropBox, count_classes, crop_image, crop_label, place_crop
+from segdata.data.resampling import scale_to_fit
 from segdata.errors import LabelError, SettingsError
 from segdata.labels.classes import IGNORE_ID
 from segdata.labels.reading import Window, read_class_ids
@@ -58,7 +59,7 @@ class CropReader:
     sources : tuple of Source
         Those of the sampler, in its order; see `refuse_without_images`.
     augmentation : AugmentationRecipe
-        Size, scales and flips.
+        Size, scales and flips, and how much of a crop one class may have.
     seed : int
     fill : (int, int, int)
         Red, green, blue of padding.
@@ -100,17 +101,40 @@ class CropReader:
         box = self.place(draw, photo.size, random)
         window = None if self.whole_labels else box.shown()
         class_ids = read_label_of(index, draw.image_id, window, photo.size)
-        image = crop_image(photo, box, fill=self.fill, flip=random.flip)
         origin = (0, 0) if window is None else (window.top, window.left)
+        if self._is_of_one_class(class_ids, box, origin):
+            class_ids = read_label_of(index, draw.image_id, None, photo.size) if window is not None else class_ids
+            box, origin = self.place_on(draw, class_ids), (0, 0)
+        image = crop_image(photo, box, fill=self.fill, flip=random.flip, interpolation=self.augmentation.interpolation)
         label = crop_label(class_ids, box, fill=IGNORE_ID, origin=origin)
         if random.flip:
             label = np.ascontiguousarray(label[:, ::-1])
         return Crop(image, label, box, random, class_ids if self.whole_labels else None)
 
-    def place(self, draw: Draw, size: tuple[int, int], random: Augmentation | None = None) -> CropBox:
-        """Return where the crop of a draw lies in an image of a size (height, width)."""
-        random = draw_augmentation(self.seed, draw.position, self.augmentation) if random is None else random
-        scale = random.scale
+    def place_on(self, draw: Draw, class_ids: NDArray[np.uint8]) -> CropBox:
+        """Return where the crop of a draw lies in an image, given its whole label, shape (H, W).
+
+        Anew while one class has too much of it; after ten times as it is.
+        """
+        random = draw_augmentation(self.seed, draw.position, self.augmentation)
+        size = (class_ids.shape[0], class_ids.shape[1])
+        box = self.place(draw, size, random)
+        for where in other_places(self.seed, draw.position):
+            if not self._is_of_one_class(class_ids, box):
+                break
+            box = self.place(draw, size, random._replace(where=where))
+        return box
+
+    def _is_of_one_class(self, class_ids: NDArray[np.uint8], box: CropBox, origin: tuple[int, int] = (0, 0)) -> bool:
+        """Say whether one class has so much of a crop's labeled pixels that it is to be placed anew."""
+        if self.augmentation.cat_max_ratio == 1:
+            return False
+        counts = count_classes(class_ids, box, origin=origin)[:IGNORE_ID]
+        return bool(counts.max() >= self.augmentation.cat_max_ratio * counts.sum())
+
+    def place(self, draw: Draw, size: tuple[int, int], random: Augmentation) -> CropBox:
+        """Return where the crop of a draw lies first in an image of a size (height, width); see `place_on`."""
+        scale = random.scale * scale_to_fit(size, self.augmentation.resize)
         if self.scale_steps is not None:
             scale = round(scale * self.scale_steps) / self.scale_steps
         box = place_crop(size, self.augmentation.crop, scale=scale, center=draw.center, where=random.where)
@@ -193,8 +217,11 @@ def refuse_far_crops(sources: Sequence[Source], augmentation: AugmentationRecipe
     height, width = augmentation.crop
     if height * width > MAX_PIXELS:
         raise SettingsError(f"a crop of {height}x{width} has more than {MAX_PIXELS:,} pixels. Choose a smaller one.")
-    sizes = np.concatenate([source.index.arrays["image_sizes"] for source in sources])
-    rows, columns = (int(side * max(augmentation.scale)) for side in sizes.max(axis=0))
+    sizes = np.unique(np.concatenate([source.index.arrays["image_sizes"] for source in sources]), axis=0)
+    sizes = sizes[sizes.all(axis=1)]  # labels that were listed alone have none
+    factors = [scale_to_fit((rows, columns), augmentation.resize) for rows, columns in sizes.tolist()]
+    scaled = sizes * np.array(factors).reshape(-1, 1) * max(augmentation.scale)
+    rows, columns = scaled.max(axis=0, initial=0).astype(int)
     if warn and 0 < rows < height and 0 < columns < width:
         logger.warning(
             f"crops of {height}x{width} are larger than every image at every scale, {rows}x{columns} at most: the rest "

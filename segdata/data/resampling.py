@@ -1,8 +1,9 @@
-"""Part of an image at another size: bicubic, smoothed where it is scaled down, in one pass over the rows.
+"""Part of an image at another size: bicubic, smoothed where it is scaled down, or bilinear, in one pass over the rows.
 
-The filter is Pillow's BICUBIC (Keys 1981, a = -0.5), stretched by the factor of scaling down. What differs from Pillow
-is rounding: once, at the end, where Pillow also rounds and clamps between its two passes. Values differ by 1, seldom
-by 2, and by more only where a sharp edge overshoots white or black.
+The bicubic filter is Pillow's BICUBIC (Keys 1981, a = -0.5), stretched by the factor of scaling down. What differs
+from Pillow is rounding: once, at the end, where Pillow also rounds and clamps between its two passes. Values differ by
+1, seldom by 2, and by more only where a sharp edge overshoots white or black. Bilinear is OpenCV's and torch's: of the
+nearest two pixels, however much it is scaled down.
 """
 
 from typing import NamedTuple
@@ -70,6 +71,46 @@ def bicubic_taps(begin: float, end: float, number: int, length: int) -> Taps:
     weights = weights[:, used[0] : used[-1] + 1]
     weights /= weights.sum(axis=1, keepdims=True)
     return Taps(starts + used[0], weights.astype(np.float32))
+
+
+def bilinear_taps(begin: float, end: float, number: int, length: int) -> Taps:
+    """Return how the part from `begin` to `end` of an axis becomes a number of pixels, each of the nearest two.
+
+    Parameters
+    ----------
+    begin, end, number, length
+        As for `bicubic_taps`.
+
+    Examples
+    --------
+    >>> bilinear_taps(0.0, 4.0, 2, 4).weights.tolist()
+    [[0.5, 0.5], [0.5, 0.5]]
+    """
+    ratio = (end - begin) / number
+    centers = np.clip(begin + (np.arange(number) + 0.5) * ratio - 0.5, 0, length - 1)
+    starts = np.minimum(np.floor(centers).astype(np.int64), max(length - 2, 0))
+    second = centers - starts
+    weights = np.stack([1 - second, second], axis=1)
+    weights = weights[:, : 2 if second.any() else 1]
+    return Taps(starts, weights.astype(np.float32))
+
+
+def scale_to_fit(size: tuple[int, int], sides: tuple[int, int] | None) -> float:
+    """Return the factor by which an image just fits a longer and a shorter side; 1 where none are given.
+
+    Parameters
+    ----------
+    size : (int, int)
+        Of the image, in either order.
+    sides : (int, int) or None
+        Longer and shorter.
+
+    Examples
+    --------
+    >>> scale_to_fit((375, 500), (2048, 512)), scale_to_fit((500, 250), (520, 520))
+    (1.3653333333333333, 1.04)
+    """
+    return min(sides[0] / max(size), sides[1] / min(size)) if sides else 1.0
 
 
 def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:

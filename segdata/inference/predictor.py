@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from segdata.config.steps import EvaluationRecipe
 from segdata.data.normalization import IMAGENET_MEAN, IMAGENET_STD, normalize
+from segdata.data.resampling import scale_to_fit
 from segdata.errors import SegdataError, SettingsError
 from segdata.inference.sliding import Size, slide
 from segdata.models import HierarchicalSegmenter, Segmenter, predict
@@ -54,7 +56,7 @@ class Predictor:
     model : Segmenter
         Is put on the device and in evaluation mode.
     settings : EvaluationRecipe
-        Scales, flip and window. `window` and `stride` are in pixels of the image before it is resized.
+        Size, scales, flip and window. `window` and `stride` are in pixels of the image at that size, before scales.
     device : torch.device or str
     precision : {"float32", "bfloat16", "float16"}
         Of the model's arithmetic; probabilities are averaged in float32.
@@ -106,13 +108,15 @@ class Predictor:
         SegdataError
             If memory does not even hold the smallest window.
         """
-        size = (image.shape[1], image.shape[2])
+        original = (image.shape[1], image.shape[2])
+        factor = scale_to_fit(original, self.settings.resize)
+        size = (max(1, int(original[0] * factor + 0.5)), max(1, int(original[1] * factor + 0.5)))
         asked = self.settings.window or size
         window, stride = asked, self.settings.stride or default_stride(asked)
         while True:
             if not self._is_too_large(window, size):
                 try:
-                    bands = list(self._bands(image, window, stride, keep_probabilities))
+                    bands = list(self._bands(image, size, window, stride, keep_probabilities))
                     return _join(bands, tiled=window != asked)
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
@@ -124,12 +128,19 @@ class Predictor:
 
     @torch.inference_mode()
     def _bands(
-        self, image: NDArray[np.uint8], window: Size, stride: Size, keep_probabilities: bool
+        self, image: NDArray[np.uint8], size: Size, window: Size, stride: Size, keep_probabilities: bool
     ) -> Iterator["_Band"]:
-        """Predict band by band, leaving on the device no more than one row of windows."""
+        """Predict band by band, with one row of windows at a time on the device; of a resized image, all rows."""
         pixels = torch.from_numpy(image)
         batch_size = self.settings.batch_size
-        for probabilities_Khw in slide(self._score, pixels, window, stride, batch_size=batch_size):
+        original = (pixels.shape[1], pixels.shape[2])
+        if size == original:
+            found = slide(self._score, pixels, window, stride, batch_size=batch_size)
+        else:
+            resized = _resized(pixels.float(), size).round()
+            whole = torch.cat(list(slide(self._score, resized, window, stride, batch_size=batch_size)), dim=1)
+            found = iter([_resized(whole, original)])
+        for probabilities_Khw in found:
             confidence, class_ids = probabilities_Khw.max(dim=0)
             kept = probabilities_Khw.half().cpu().numpy() if keep_probabilities else None
             yield _Band(class_ids.to(torch.uint8).cpu().numpy(), confidence.cpu().numpy(), kept)
@@ -149,6 +160,11 @@ class Predictor:
         self._too_large = _area(window, size)
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _resized(maps: Tensor, size: Size) -> Tensor:
+    """Return maps of shape (C, H, W) at another size, bilinearly."""
+    return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from segdata.errors import SettingsError
 from segdata.labels.names import did_you_mean
 from segdata.losses.cpp import CPPLoss, Ignore
 from segdata.losses.criterion import Rule, SegmentationCriterion
-from segdata.losses.cross_entropy import CrossEntropyLoss, Resize
+from segdata.losses.cross_entropy import CrossEntropyLoss, Normalize, Resize
 from segdata.losses.ohem import OHEMCrossEntropyLoss
 from segdata.losses.rmi import BinaryCrossEntropyLoss, RMILoss
 from segdata.losses.terms import SegmentationLoss
@@ -42,6 +42,7 @@ def build_criterion(
     scales_weight: float = 0.05,
     ignore_id: int = 255,
     align_corners: bool = False,
+    normalize: Normalize = "valid",
 ) -> SegmentationCriterion:
     """Return the criterion of a recipe.
 
@@ -66,6 +67,8 @@ def build_criterion(
         Id of the pixels that do not count.
     align_corners : bool
         How scores are enlarged; as in the model.
+    normalize : {"valid", "all"}
+        Which pixels cross entropy, mined or not, is a mean over; see `CrossEntropyLoss`. Other losses have their own.
 
     Returns
     -------
@@ -90,31 +93,28 @@ def build_criterion(
     _check_name("main loss", main, MAIN_LOSSES)
     _check_name("auxiliary loss", auxiliary, AUXILIARY_WEIGHTS)
     side_name = _SIDE_LOSSES.get(main, main)
-    final = _loss(main, ignore_id, align_corners, main_settings)
-    side = final if side_name == main else _loss(side_name, ignore_id, align_corners)
-    heads = _auxiliary_loss(auxiliary, ignore, ignore_id, align_corners)
+    shared = {"ignore_id": ignore_id, "align_corners": align_corners, "normalize": normalize}
+    final = _loss(main, shared, main_settings)
+    side = final if side_name == main else _loss(side_name, shared)
+    heads = _auxiliary_loss(auxiliary, ignore, shared)
     rules = [Rule("regions", side, regions_weight)]
     rules += [Rule(pattern, heads, weight) for pattern, weight in _weights(auxiliary, auxiliary_weight).items()]
     return SegmentationCriterion(final, rules=rules, scales=side, scales_weight=scales_weight)
 
 
-def _loss(
-    name: str, ignore_id: int, align_corners: bool, settings: Mapping[str, Any] | None = None
-) -> SegmentationLoss:
-    values = {"ignore_id": ignore_id, "align_corners": align_corners, **(settings or {})}
+def _loss(name: str, shared: Mapping[str, Any], settings: Mapping[str, Any] | None = None) -> SegmentationLoss:
+    """Return a loss by name, with those of the shared settings that it has, and its own."""
     known = signature(MAIN_LOSSES[name]).parameters
-    if "align_corners" not in known:
-        del values["align_corners"]
-    for key in values:
+    for key in settings or {}:
         _check_name(f"setting of loss '{name}'", key, known)
-    return MAIN_LOSSES[name](**values)
+    return MAIN_LOSSES[name](**{**{key: shared[key] for key in shared.keys() & known.keys()}, **(settings or {})})
 
 
-def _auxiliary_loss(name: str, ignore: Ignore, ignore_id: int, align_corners: bool) -> SegmentationLoss:
+def _auxiliary_loss(name: str, ignore: Ignore, shared: Mapping[str, Any]) -> SegmentationLoss:
     if name == "cpp":
-        return CPPLoss(ignore=ignore, ignore_id=ignore_id)
+        return CPPLoss(ignore=ignore, ignore_id=shared["ignore_id"])
     resize: Resize = "labels" if name == "ce-nearest" else "logits"
-    return CrossEntropyLoss(resize=resize, ignore_id=ignore_id, align_corners=align_corners)
+    return CrossEntropyLoss(resize=resize, **shared)
 
 
 def _weights(auxiliary: str, given: float | Mapping[str, float] | None) -> Mapping[str, float]:

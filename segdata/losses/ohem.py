@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from segdata.errors import SettingsError
-from segdata.losses.cross_entropy import CrossEntropyLoss, Resize
+from segdata.losses.cross_entropy import CrossEntropyLoss, Normalize, Resize
 from segdata.losses.terms import Term, full_precision
 
 
@@ -17,8 +17,8 @@ class OHEMCrossEntropyLoss(CrossEntropyLoss):
         A pixel is hard where its class has a probability below this, in (0, 1].
     min_kept : int
         The least number of pixels kept per image, the hardest ones; all valid ones where there are fewer.
-    resize, ignore_id, align_corners
-        As for `CrossEntropyLoss`.
+    resize, ignore_id, align_corners, normalize
+        As for `CrossEntropyLoss`; ``"valid"`` divides by the pixels that are kept.
 
     Raises
     ------
@@ -39,8 +39,9 @@ class OHEMCrossEntropyLoss(CrossEntropyLoss):
         resize: Resize = "logits",
         ignore_id: int = 255,
         align_corners: bool = False,
+        normalize: Normalize = "valid",
     ) -> None:
-        super().__init__(resize=resize, ignore_id=ignore_id, align_corners=align_corners)
+        super().__init__(resize=resize, ignore_id=ignore_id, align_corners=align_corners, normalize=normalize)
         if not 0 < threshold <= 1 or min_kept < 1:
             raise SettingsError(
                 f"OHEMCrossEntropyLoss: threshold {threshold}, min_kept {min_kept}. A threshold is a probability over "
@@ -55,7 +56,7 @@ class OHEMCrossEntropyLoss(CrossEntropyLoss):
             scores, labels = self.matched(logits, target)
             losses = self.per_pixel(scores, labels)
             hard = self.hard_pixels(losses.detach(), labels != self.ignore_id)
-            return (Term("ohem", (losses * hard).sum(), hard.sum(dtype=torch.float64)),)
+            return (Term("ohem", (losses * hard).sum(), self.mass(hard)),)
 
     def hard_pixels(self, losses: Tensor, valid: Tensor) -> Tensor:
         """Return which pixels are kept.

@@ -136,3 +136,64 @@ def test_labels_without_images_are_refused(folder):
 def test_settings_that_cannot_be_are_refused(source, settings, message):
     with pytest.raises(SettingsError, match=message):
         CropDataset([source], **({"crop_size": (4, 4)} | settings))
+
+
+def share_of_the_first(label):
+    """Return the largest part that a class has of the labeled pixels."""
+    counts = np.bincount(label[label != 255], minlength=2)
+    return counts.max() / counts.sum()
+
+
+def test_crops_of_mostly_one_class_are_placed_anew_and_keep_the_drawn_pixel(tmp_path):
+    ids = np.zeros((96, 96), np.uint8)
+    ids[:, 40:56] = 1  # crops of 16 x 16 rarely lie across an edge of it
+    source = source_of(tmp_path, ids)
+    plain, mixed = (CropDataset([source], (16, 16), cat_max_ratio=ratio) for ratio in (1.0, 0.75))
+    by_image = Stream([Source(source.index)]).draws(0, 300).to_draws()
+    shares = [[share_of_the_first(data.crop(draw).label) for draw in by_image] for data in (plain, mixed)]
+    assert [np.mean(np.array(one) >= 0.75) for one in shares] == pytest.approx([0.86, 0.2], abs=0.1)
+    for draw, before in zip(by_image, shares[0], strict=True):
+        if before < 0.75:  # what pleases at once is left where it was
+            assert mixed.crop(draw).box == plain.crop(draw).box
+    for draw in Stream([source]).draws(0, 100).to_draws():
+        assert (mixed.crop(draw).label == draw.class_id).any()
+
+
+def test_a_crop_without_a_label_or_of_one_class_alone_is_taken_after_ten_places(tmp_path):
+    for value in (0, 255):
+        ids = np.full((40, 40), value, np.uint8)
+        ids[0, 0] = 0
+        folder = tmp_path / str(value)
+        dataset = CropDataset([source_of(folder, ids)], (8, 8), cat_max_ratio=0.75)
+        draws = Stream(dataset.sources).draws(0, 4).to_draws()
+        assert all(dataset.crop(draw).label.shape == (8, 8) for draw in draws)
+
+
+def test_an_image_is_fitted_into_the_sides_before_it_is_scaled(source):
+    dataset = CropDataset([source], (9, 11), scales=(0.5, 2.0), resize=(128, 48))  # of images of 48 x 64
+    plain = CropDataset([source], (9, 11), scales=(0.5, 2.0))
+    twice = CropDataset([source], (9, 11), scales=(0.5, 2.0), resize=(128, 96))
+    for draw in Stream([source]).draws(0, 20).to_draws():
+        assert dataset.crop(draw).box == plain.crop(draw).box
+        assert twice.crop(draw).box.scale == 2 * plain.crop(draw).box.scale
+        assert (twice.crop(draw).label == draw.class_id).any()
+
+
+def test_bilinear_crops_differ_where_they_are_scaled_alone(source):
+    draws = Stream([source]).draws(0, 10).to_draws()
+    for scales, same in (((1.0, 1.0), True), ((0.6, 0.6), False)):
+        bicubic, bilinear = (
+            CropDataset([source], (24, 24), scales=scales, interpolation=kind) for kind in ("bicubic", "bilinear")
+        )
+        assert all((bicubic.crop(draw).image == bilinear.crop(draw).image).all() for draw in draws) == same
+
+
+def source_of(folder, ids):
+    """Return one label, its red image beside it, as a source that is drawn class-uniformly."""
+    for kind, pixels in (("labels", ids), ("images", np.stack([ids] * 3, -1))):
+        (folder / kind).mkdir(parents=True)
+        Image.fromarray(pixels).save(folder / kind / "0.png")
+    _, index = run_index(
+        plan_index(folder / "labels", folder / "x.npz", tile=16, images=folder / "images"), BatchSettings()
+    )
+    return Source(index, class_uniform=1.0)

@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from indexes import even_index, made_index
+from PIL import Image
 
 from segdata.batch.work import BatchSettings
 from segdata.codecs.png import encode_label
@@ -154,3 +155,26 @@ def test_labels_that_cannot_be_read_leave_the_count_by_tiles_and_say_why(labels)
     epoch = summarize_epoch(Stream([labels]), 0, 10, cut(labels, reader=Failing))
     assert (epoch.measured.by, epoch.measured.why) == ("tiles", "x.png: cannot be read")
     assert epoch.after.tolist() == summarize_epoch(Stream([labels]), 0, 10).after.tolist()
+
+
+def test_shares_are_those_of_crops_that_are_placed_anew(tmp_path):
+    stream, crops, dataset = crops_of_stripes(tmp_path, cat_max_ratio=0.75)
+    epoch = summarize_epoch(stream, 0, 40, crops)
+    labels = [dataset.crop(draw).label for draw in stream.draws(0, 40).to_draws()]
+    counts = np.sum([np.bincount(label[label != 255], minlength=19)[:19] for label in labels], axis=0)
+    assert epoch.measured.num_crops == 40
+    assert epoch.after == pytest.approx(counts / counts.sum())
+
+
+def crops_of_stripes(folder, **settings):
+    """Return a stream over one striped label, and two readers of its crops."""
+    ids = np.zeros((96, 96), np.uint8)
+    ids[:, 40:56] = 1
+    for kind, pixels in (("labels", ids), ("images", np.stack([ids] * 3, -1))):
+        (folder / kind).mkdir()
+        Image.fromarray(pixels).save(folder / kind / "0.png")
+    plan = plan_index(folder / "labels", folder / "x.npz", tile=16, images=folder / "images")
+    source = Source(run_index(plan, BatchSettings())[1], class_uniform=0.5, name="stripes")
+    augmentation = AugmentationRecipe(crop=(16, 16), scale=(1.0, 1.0), flip=0.0, color="none", **settings)
+    dataset = CropDataset([source], (16, 16), **settings)
+    return Stream([source]), CropReader(sources=(source,), augmentation=augmentation), dataset

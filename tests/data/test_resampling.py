@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from segdata.data.resampling import bicubic_taps, resample
+from segdata.data.resampling import bicubic_taps, bilinear_taps, resample, scale_to_fit
 
 
 def resized(pixels: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int], cut: bool) -> np.ndarray:
@@ -68,3 +68,30 @@ def test_a_part_that_is_not_scaled_is_itself(rng):
     pixels = rng.integers(0, 256, (20, 20, 3), np.uint8)
     assert bicubic_taps(3.0, 11.0, 8, 20).weights.shape == (8, 1)
     assert (resized(pixels, (3.0, 11.0, 4.0, 20.0), (8, 16), True) == pixels[3:11, 4:20]).all()
+
+
+@pytest.mark.parametrize("size", [(20, 30), (40, 60), (61, 100), (13, 17), (1, 1), (80, 240)])
+def test_bilinear_values_are_those_of_torch(rng, size):
+    torch = pytest.importorskip("torch")
+    pixels = rng.integers(0, 256, (40, 60, 3), np.uint8)
+    down, across = bilinear_taps(0.0, 40.0, size[0], 40), bilinear_taps(0.0, 60.0, size[1], 60)
+    out = np.empty((*size, 3), np.uint8)
+    resample(pixels, 0, down, across, out)
+    maps = torch.from_numpy(pixels).permute(2, 0, 1)[None].double()
+    expected = torch.nn.functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)[0]
+    assert np.abs(out - expected.permute(1, 2, 0).numpy()).max() < 0.5001
+
+
+def test_bilinear_takes_an_axis_of_one_pixel():
+    taps = bilinear_taps(0.0, 1.0, 3, 1)
+    assert taps.starts.tolist() == [0, 0, 0]
+    assert taps.weights.tolist() == [[1.0]] * 3
+
+
+@pytest.mark.parametrize(
+    ("size", "sides", "factor"),
+    [((1024, 2048), (2048, 1024), 1.0), ((500, 375), (2048, 512), 512 / 375), ((100, 900), (600, 500), 600 / 900)],
+)
+def test_an_image_just_fits_the_sides(size, sides, factor):
+    assert scale_to_fit(size, sides) == scale_to_fit(size[::-1], sides) == factor
+    assert scale_to_fit(size, None) == 1

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 from toy_model import OneLayer
 
 from segdata.config.steps import EvaluationRecipe
@@ -146,3 +147,22 @@ def test_pixels_are_normalized_per_channel():
     expected = [(value / 255 - m) / s for value, m, s in zip((0, 128, 255), IMAGENET_MEAN, IMAGENET_STD, strict=True)]
     torch.testing.assert_close(normalize(pixels).flatten(), torch.tensor(expected))
     torch.testing.assert_close(normalize(pixels, (0, 0, 0), (1, 1, 1)).flatten(), torch.tensor([0, 128 / 255, 1]))
+
+
+def test_an_image_is_resized_first_and_what_is_predicted_is_brought_back(rng):
+    image, model = image_of(rng, 30, 50), model_of("hrnet").eval()
+    settings = EvaluationRecipe(resize=(100, 60), window=(40, 64), stride=(20, 32))
+    found = Predictor(model, settings).predict(image, keep_probabilities=True)
+    larger = F.interpolate(torch.from_numpy(image)[None].float(), size=(60, 100), mode="bilinear").round()
+    of_larger = Predictor(model, EvaluationRecipe(window=(40, 64), stride=(20, 32))).predict(
+        larger[0].byte().numpy(), keep_probabilities=True
+    )
+    assert found.class_ids.shape == (30, 50)
+    back = F.interpolate(torch.from_numpy(of_larger.probabilities)[None].float(), size=(30, 50), mode="bilinear")[0]
+    np.testing.assert_allclose(found.probabilities, back, atol=2e-3)
+
+
+def test_an_image_of_that_size_is_left_as_it_is(rng):
+    image, model = image_of(rng, 30, 50), model_of("hrnet").eval()
+    kept, plain = (Predictor(model, EvaluationRecipe(resize=sides)).predict(image) for sides in ((50, 50), None))
+    np.testing.assert_array_equal(kept.confidence, plain.confidence)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from segdata.errors import LabelError, SettingsError
-from segdata.losses import CrossEntropyLoss, OHEMCrossEntropyLoss
+from segdata.losses import CrossEntropyLoss, OHEMCrossEntropyLoss, build_criterion
 from segdata.losses.terms import nearest_labels
 
 
@@ -127,3 +127,31 @@ def test_an_unknown_way_to_resize_is_refused():
 def test_mining_nothing_is_refused(settings):
     with pytest.raises(SettingsError, match=r"at least one pixel is kept"):
         OHEMCrossEntropyLoss(**settings)
+
+
+def test_a_mean_over_all_pixels_counts_the_ignored_ones(logits, labels):
+    loss = CrossEntropyLoss(normalize="all")(logits, labels)
+    total = F.cross_entropy(logits, labels, ignore_index=255, reduction="sum")
+    torch.testing.assert_close(loss, total / labels.numel(), rtol=1e-14, atol=0)
+
+
+def test_mined_pixels_are_averaged_over_all_pixels_too(logits, labels):
+    mined = OHEMCrossEntropyLoss(min_kept=5, threshold=0.3)
+    over_all = OHEMCrossEntropyLoss(min_kept=5, threshold=0.3, normalize="all")
+    hard = mined.hard_pixels(mined.per_pixel(logits, labels), labels != 255).sum()
+    assert 0 < hard < (labels != 255).sum()
+    torch.testing.assert_close(
+        over_all(logits, labels) * labels.numel(), mined(logits, labels) * hard, rtol=1e-14, atol=0
+    )
+
+
+@pytest.mark.parametrize("kind", [CrossEntropyLoss, OHEMCrossEntropyLoss])
+def test_another_mean_is_refused(kind):
+    with pytest.raises(SettingsError, match=rf"{kind.__name__}, normalize 'both'.*'valid' pixels or over 'all'"):
+        kind(normalize="both")
+
+
+def test_a_criterion_hands_it_to_cross_entropy_alone():
+    criterion = build_criterion(main="ohem", auxiliary="ce-nearest", normalize="all")
+    assert [loss.normalize for loss in (criterion.main, criterion.scales, *criterion.rule_losses)] == ["all"] * 4
+    assert not hasattr(build_criterion(main="rmi", auxiliary="cpp", normalize="all").main, "normalize")
