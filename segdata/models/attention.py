@@ -9,21 +9,20 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from segdata.models.layers import Classifier, ConvBNReLU, resize
+from segdata.models.layers import ConvBNReLU, resize
 
 
 class ScaleAttention(nn.Sequential):
     """How much the coarser of two maps is trusted at each place, in [0, 1].
 
-    Two 3x3 convolutions with norm and ReLU, a 1x1 convolution to one channel, a sigmoid. The last convolution
-    is drawn as narrowly as a classifier, so that training starts from even trust, about 0.5.
+    Two 3x3 convolutions with norm and ReLU, a 1x1 convolution without bias to one channel, a sigmoid.
     """
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__(
             ConvBNReLU(in_channels, channels, 3),
             ConvBNReLU(channels, channels, 3),
-            Classifier(channels, 1),
+            nn.Conv2d(channels, 1, 1, bias=False),
             nn.Sigmoid(),
         )
 

@@ -168,7 +168,9 @@ def _assemble(name: str, kind: ModelKind, settings: ModelSettings) -> Segmenter:
     else:
         model = Segmenter(backbone, head, settings)
     for part in model.children():
-        if part is not model.backbone or not _is_timm(settings):
+        own = part is model.backbone and _is_timm(settings)
+        published = part is not model.backbone and isinstance(settings, HierarchicalSettings)  # as torch draws them
+        if not own and not published:
             initialize(part)
     if settings.weights is not None:
         load_weights(model.backbone, settings.weights)

@@ -55,6 +55,9 @@ class HierarchicalSegmenter(Segmenter):
     -----
     In training the scales are ``settings.scales``, two as published. In evaluation any set of scales that holds 1.0
     may be named in the call: the attention was learnt between neighbors and is chained, from the largest scale down.
+
+    Scales go through the network from the smallest up, and in training the attention looks at the largest too, whose
+    answer nothing uses: so the averages of batch norm become those of the published code.
     """
 
     settings: HierarchicalSettings
@@ -86,13 +89,12 @@ class HierarchicalSegmenter(Segmenter):
         """
         chosen = self.settings.scales if scales is None else tuple(scales)
         check_scales(chosen)
-        descending = sorted(chosen, reverse=True)
-        passes = [self._pass(images, scale, largest=scale == descending[0]) for scale in descending]
+        passes = [self._pass(images, scale, largest=scale == max(chosen)) for scale in sorted(chosen)]
         stride = 1 if self.settings.fuse_at == "image" else self.head.stride
         logits = self._fuse(passes, [one.out.logits for one in passes])
         if not self.training:
             return ModelOutput(logits, stride)
-        singles = tuple(ScaleOutput(one.out.logits, one.scale) for one in reversed(passes))
+        singles = tuple(ScaleOutput(one.out.logits, one.scale) for one in passes)
         return ModelOutput(logits, stride, self._auxiliary_outputs(passes, stride), singles)
 
     def _pass(self, images: Tensor, scale: float, *, largest: bool) -> _Pass:
@@ -100,7 +102,7 @@ class HierarchicalSegmenter(Segmenter):
         with_auxiliary = self.training and (scale == 1 or self.settings.auxiliary_scales == "all")
         resized = resize(images, size, align_corners=self.settings.align_corners)
         out = self.encode(resized, with_auxiliary=with_auxiliary)
-        attention = None if largest else self.attention(out.embedding)
+        attention = self.attention(out.embedding) if self.training or not largest else None
         if self.settings.fuse_at == "stride":
             size = (out.logits.shape[-2], out.logits.shape[-1])
         return _Pass(scale, size, out, attention)
@@ -118,7 +120,7 @@ class HierarchicalSegmenter(Segmenter):
         regions = [one.out.regions for one in passes if one.out.regions is not None]
         if regions:
             outputs.append(AuxiliaryOutput(self._fuse(passes, regions), stride, "regions"))
-        for one in passes:
+        for one in reversed(passes):
             if one.scale == 1:
                 outputs.extend(one.out.auxiliary)
             elif self.settings.auxiliary_scales == "all":

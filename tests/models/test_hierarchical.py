@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -118,3 +120,26 @@ def test_every_weight_is_trained(name):
     maps = [output.logits, *(each.logits for each in (*output.auxiliary, *output.scales))]
     sum(each.square().mean() for each in maps).backward()
     assert [key for key, weight in model.named_parameters() if weight.grad is None] == []
+
+
+def test_batch_norm_of_the_attention_sees_the_low_scale_and_then_the_high_one():
+    model, images = tiny(dropout=0.0), torch.randn(2, 3, 32, 64)
+    by_hand = copy.deepcopy(model)
+    with torch.no_grad():
+        model(images)
+        for size in ((16, 32), (32, 64)):
+            one_scale(by_hand, images, size)
+    for (name, found), expected in zip(model.named_buffers(), by_hand.buffers(), strict=True):
+        torch.testing.assert_close(found, expected, msg=name)
+
+
+def test_heads_are_drawn_as_torch_does_and_the_backbone_by_fan_out():
+    torch.manual_seed(0)
+    model = build_model("hmsa", 19, backbone="hrnet_tiny", head_channels=256)
+    convolutions = {name: layer for name, layer in model.named_modules() if isinstance(layer, torch.nn.Conv2d)}
+    for name, layer in convolutions.items():
+        fan_in = layer.weight[0].numel()
+        fan_out = layer.weight[:, 0].numel()
+        expected = (2 / fan_out) ** 0.5 if name.startswith("backbone.") else (3 * fan_in) ** -0.5
+        if layer.weight.numel() > 4000:
+            assert layer.weight.std().item() == pytest.approx(expected, rel=0.05), name
