@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from segdata.models.attention import ScaleAttention, ScalePrediction, blend_coarser, fuse_scales
