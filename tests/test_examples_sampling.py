@@ -1,7 +1,9 @@
 """The examples run with the real libraries, and every position of the stream comes once."""
 
+import contextlib
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import warnings
@@ -16,6 +18,7 @@ from segdata.jobs.index import plan_index
 from segdata.sampling.index_builder import run_index
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+LIMIT = 120  # seconds of a run of several processes; alone it takes some fifteen
 
 
 @pytest.fixture(scope="module")
@@ -39,16 +42,44 @@ def run_main(name, index, *more):
 
 
 def run_ranks(words, folder, num_ranks=2):
-    """Run an example with processes of its own and return the positions of all ranks, in order."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent)}
-    done = subprocess.run(
-        [sys.executable, *map(str, words)], check=False, capture_output=True, text=True, env=environment, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    """Run an example with processes of its own and return the positions of all ranks, in order.
+
+    A run of the library's that does not end is tried once more: its processes say where they stand, as a warning.
+    """
+    ended, output = run_to_end(words, folder / "output.txt")
+    if not ended:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.warn(f"{words[0]} did not end within {LIMIT} s:\n{output}", stacklevel=1)
+        ended, output = run_to_end(words, folder / "output.txt")
+    assert ended, output
     ranks = [list(map(int, path.read_text().split())) for path in sorted(folder.glob("rank-*.txt"))]
     assert len(ranks) == num_ranks
     assert len({len(seen) for seen in ranks}) == 1
     return sorted(position for seen in ranks for position in seen)
+
+
+def run_to_end(words, log):
+    """Run a command; return whether it ended within the limit, and what it wrote. A failure is an error at once."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(EXAMPLES.parent), "PYTHONFAULTHANDLER": "1"}
+    with log.open("w") as output:  # no pipe, which a process left behind would hold open
+        process = subprocess.Popen(
+            [sys.executable, *map(str, words)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+    try:
+        assert process.wait(LIMIT) == 0, log.read_text()
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGABRT)  # each process writes the stacks of its threads
+        process.wait(30)
+        return False, log.read_text()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return True, log.read_text()
 
 
 @pytest.mark.parametrize("save_after", range(1, 11))
