@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from segdata.labels.reading import AUTO_ENDING, encoding_of, read_class_ids
 from segdata.layouts import camvid, cityscapes, images_masks, list_file, nyuv2, pascal_context, voc2012
 from segdata.layouts.base import LabeledImage
 from segdata.layouts.vistas import VistasRoot
+
+Item = TypeVar("Item")
 
 
 def find_samples(source: SourceRecipe) -> list[LabeledImage]:
@@ -90,6 +93,17 @@ def read_sample(
         confidence=sample.confidence,
         threshold=confidence,
     )
+
+
+def take_evenly(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
+    """Return at most `limit` of the items, evenly spread over them and in their order; all of them for None.
+
+    >>> take_evenly("abcdefg", 3)
+    ['a', 'c', 'e']
+    """
+    if limit is None or limit >= len(items):
+        return items
+    return [items[number * len(items) // limit] for number in range(limit)]
 
 
 def _there(splits: set[str]) -> str:

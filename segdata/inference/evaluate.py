@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from segdata.codecs.photos import read_image
 from segdata.config.steps import EvaluationRecipe
 from segdata.data.normalization import IMAGENET_MEAN, IMAGENET_STD
-from segdata.data.samples import read_sample
+from segdata.data.samples import read_sample, take_evenly
 from segdata.distributed.process_group import gather, rank_and_size
 from segdata.errors import LabelError, SegdataError
 from segdata.inference.predictor import Precision, Predictor
@@ -102,17 +102,6 @@ def evaluate(
     if faults:
         raise SegdataError(_describe(faults))
     return scores
-
-
-def take_evenly(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
-    """Return at most `limit` of the items, evenly spread over them and in their order; all of them for None.
-
-    >>> take_evenly("abcdefg", 3)
-    ['a', 'c', 'e']
-    """
-    if limit is None or limit >= len(items):
-        return items
-    return [items[number * len(items) // limit] for number in range(limit)]
 
 
 @dataclass(eq=False)

@@ -67,6 +67,8 @@ class Found:
         Why they could not be found.
     faults : dict of str to list of str
         By check, one line for each file.
+    read : list of LabeledImage
+        Those of the samples with a label that were read.
     ids, pixels : Counter
         Pixels of each stored id, and of each training id (255 for the ignored).
     """
@@ -75,6 +77,7 @@ class Found:
     samples: list[LabeledImage] = field(default_factory=list)
     error: str | None = None
     faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    read: list[LabeledImage] = field(default_factory=list)
     ids: Counter[int] = field(default_factory=Counter)
     pixels: Counter[int] = field(default_factory=Counter)
 
@@ -92,9 +95,9 @@ def answers(found: Found, table: ClassTable) -> Iterator[Check]:
         return
     yield _files(found)
     yield _pairs(found)
-    total = len(found.labeled)
+    total = len(found.read)
     for check, holds in SAMPLE_CHECKS.items():
-        if check == "confidence" and not any(sample.confidence for sample in found.labeled):
+        if check == "confidence" and not any(sample.confidence for sample in found.read):
             continue
         faults = tuple(sorted(found.faults[check]))
         message = f"{total - len(faults)} of {total} {holds}"

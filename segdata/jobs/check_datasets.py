@@ -8,9 +8,9 @@ from typing import Any
 
 from segdata.batch.runners import BatchSettings, stream_batch
 from segdata.config.data import DataRecipe, SourceRecipe
-from segdata.data.samples import list_samples
-from segdata.errors import SegdataError
-from segdata.jobs.check_answers import Check, Found, answers
+from segdata.data.samples import list_samples, take_evenly
+from segdata.errors import LayoutError, SegdataError
+from segdata.jobs.check_answers import SAMPLE_CHECKS, Check, Found, answers
 from segdata.jobs.check_sample import SampleItem, check_sample
 from segdata.labels.classes import IGNORE_ID, ClassTable
 
@@ -40,7 +40,9 @@ class DatasetsReport:
         return {"passed": self.passed, "checks": checks, "pixels": self.pixels}
 
 
-def check_datasets(data: DataRecipe, settings: BatchSettings, *, deep: bool = False) -> DatasetsReport:
+def check_datasets(
+    data: DataRecipe, settings: BatchSettings, *, deep: bool = False, limit: int | None = None
+) -> DatasetsReport:
     """Check the sources and the validation source of a recipe.
 
     Parameters
@@ -51,6 +53,8 @@ def check_datasets(data: DataRecipe, settings: BatchSettings, *, deep: bool = Fa
         How many processes.
     deep : bool
         Decode every image; by default only its header is read. Labels are always decoded.
+    limit : int, optional
+        Read only so many images and labels of each source, evenly spread.
 
     Returns
     -------
@@ -59,10 +63,34 @@ def check_datasets(data: DataRecipe, settings: BatchSettings, *, deep: bool = Fa
     """
     sources = [*data.located_sources, *([data.located_validation] if data.located_validation else [])]
     found = {source.name: _find(source) for source in sources}
+    for each in found.values():
+        each.read = list(take_evenly(each.labeled, limit))
     _read(found, data.table, settings, deep)
     checks = [check for each in found.values() for check in answers(each, data.table)]
     checks += _apart(found, data)
     return DatasetsReport(tuple(checks), {name: _named(each.pixels, data.table) for name, each in found.items()})
+
+
+NUM_READ_AT_START = 8
+"""Labels and images of each source that are read before a training run begins."""
+
+
+def refuse_faulty_data(data: DataRecipe) -> None:
+    """Ask of a few images of every source what `check_datasets` asks of all, before hours are spent on them.
+
+    Raises
+    ------
+    LayoutError
+        With the first fault, and how many there are. Where the recipe skips bad images, these are not refused.
+    """
+    report = check_datasets(data, BatchSettings(), limit=NUM_READ_AT_START)
+    skipped = SAMPLE_CHECKS if data.bad_images == "skip" else ()
+    faults = [(check.name, fault) for check in report.checks if check.name not in skipped for fault in check.faults]
+    if faults:
+        name, fault = faults[0]
+        more = f" (The first of {len(faults)} faults.)" if len(faults) > 1 else ""
+        skip = ", and data.bad_images=skip leaves such images out" if name in SAMPLE_CHECKS else ""
+        raise LayoutError(f"{fault}{more} `segdata datasets check` with the same recipe tells of all{skip}.")
 
 
 def _find(source: SourceRecipe) -> Found:
@@ -73,7 +101,7 @@ def _find(source: SourceRecipe) -> Found:
 
 
 def _read(found: Mapping[str, Found], table: ClassTable, settings: BatchSettings, deep: bool) -> None:
-    """Read every label, and every image's header, and add up what they hold."""
+    """Read labels, and the headers of their images, and add up what they hold."""
     items = [
         SampleItem(
             source=name,
@@ -83,7 +111,7 @@ def _read(found: Mapping[str, Found], table: ClassTable, settings: BatchSettings
             deep=deep,
         )
         for name, each in found.items()
-        for sample in each.labeled
+        for sample in each.read
     ]
     for outcome in stream_batch(partial(check_sample, table=table), items, settings):
         if outcome.status == "error":  # nobody foresaw it: the label is at fault until it is known better
@@ -101,16 +129,17 @@ def _apart(found: Mapping[str, Found], data: DataRecipe) -> list[Check]:
     if data.validation is None:
         return []
     trained = {
-        _identity(sample.image)
+        _identity(sample.image): name
         for name, each in found.items()
         if name != data.validation.name
         for sample in each.labeled
     }
     held_out = [sample.image for sample in found[data.validation.name].labeled if sample.image is not None]
     shared = [
-        f"{path}: is trained on and evaluated on. Take it out of one."
+        f"{path}: is trained on in source '{name}' and evaluated on. Take its split out of data.sources.{name}.splits, "
+        "name another for data.validation, or set it to null."
         for path in held_out
-        if _identity(path) in trained
+        if (name := trained.get(_identity(path)))
     ]
     if not held_out:
         return []  # what is missing has been said

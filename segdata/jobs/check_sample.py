@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from segdata.batch.work import Outcome
 from segdata.codecs.png import read_label
@@ -92,6 +92,8 @@ def _image_size(path: Path | None, deep: bool, faults: _Faults) -> tuple[int, in
                 if image.mode not in MODES:
                     faults.append(("images", f"{path}: is of mode {image.mode}. Expected is an 8-bit image."))
                 return image.height, image.width
+    except UnidentifiedImageError:
+        faults.append(("images", f"{path}: is not an image of a known kind. Replace it, or take it out."))
     except OSError as error:
         faults.told("images", OSError(error.strerror or str(error)), path)
     except (ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -23,6 +23,7 @@ from segdata.distributed.process_group import (
 from segdata.errors import LabelError, SegdataError, SettingsError, StoreError
 from segdata.files import explain_os_error, only_run_in, write_atomic
 from segdata.inference.evaluate import evaluate
+from segdata.jobs.check_datasets import refuse_faulty_data
 from segdata.logs import logger
 from segdata.metrics.scores import Scores
 from segdata.models.checkpoint import CheckpointFolder, read_checkpoint, recipe_of, refuse_other_recipe
@@ -107,6 +108,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, progress: bo
         goes_on = resume or was_restarted()
         world.on_first(lambda: _take_folder(out, folder, stack, goes_on=goes_on))
         state = _read_state(recipe, folder, world)
+        world.on_first(lambda: refuse_faulty_data(recipe.data))
         run = Run(recipe, out, world, state, progress=progress)
         world.on_first(lambda: write_atomic(out / RECIPE, dump_recipe(recipe).encode()))
         try:

@@ -11,9 +11,9 @@ from toy_model import OneLayer
 from segdata.codecs.photos import read_image
 from segdata.config.data import SourceRecipe
 from segdata.config.steps import EvaluationRecipe
-from segdata.data.samples import find_samples, read_sample
+from segdata.data.samples import find_samples, read_sample, take_evenly
 from segdata.errors import SegdataError
-from segdata.inference.evaluate import evaluate, read_ahead, take_evenly
+from segdata.inference.evaluate import evaluate, read_ahead
 from segdata.inference.predictor import Predictor
 from segdata.labels.classes import ClassTable
 from segdata.synthetic import write_cityscapes

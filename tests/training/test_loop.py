@@ -5,18 +5,24 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_runs import differences, small_recipe
 from toy_model import OneLayer
 
+from segdata.batch.work import BatchSettings
 from segdata.config.recipe import Recipe
 from segdata.data.loader import Batch
+from segdata.data.samples import find_samples
+from segdata.data.sources import open_sources, plan_source, refuse_overlap
 from segdata.distributed.process_group import DistributedContext
-from segdata.errors import SegdataError, SettingsError
+from segdata.errors import LayoutError, SegdataError, SettingsError
 from segdata.losses.criterion import SegmentationCriterion
 from segdata.losses.cross_entropy import CrossEntropyLoss
 from segdata.models.checkpoint import load_model, read_checkpoint
+from segdata.sampling.index_builder import build_index
 from segdata.training.determinism import limited_threads
 from segdata.training.loop import train
 from segdata.training.setup import Run
@@ -151,9 +157,47 @@ def test_a_skipped_step_leaves_no_trace(tmp_path):
 def test_a_bad_image_ends_the_run_naming_the_file(tmp_path):
     recipe = small_recipe(tmp_path)
     bad = sorted((tmp_path / "city/leftImg8bit/train/town").iterdir())[0]
-    bad.write_bytes(b"no image")
+    bad.write_bytes(bad.read_bytes()[:-200])  # its header is whole
     with pytest.raises(SegdataError, match=rf"{bad.name}.* Set data.bad_images to skip"):
         train(recipe, tmp_path / "out", progress=False)
+
+
+def no_image(folder):
+    """Damage an image that is trained on."""
+    (folder / "city/leftImg8bit/train/town/town_000000_000019_leftImg8bit.png").write_bytes(b"none")
+
+
+def smaller_image(folder):
+    """Give a validation label an image of another size."""
+    path = sorted((folder / "city/leftImg8bit/val/town").iterdir())[0]
+    Image.open(path).resize((16, 16)).save(path)
+
+
+def unknown_id(folder):
+    """Put an id into a validation label that no class has."""
+    path = sorted((folder / "city/gtFine/val/town").glob("*labelTrainIds.png"))[0]
+    ids = np.asarray(Image.open(path)).copy()
+    ids[0, 0] = 77
+    Image.fromarray(ids).save(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (
+            no_image,
+            r"_000019_leftImg8bit.png: is not an image .*datasets check.* tells of all, and data.bad_images=skip",
+        ),
+        (smaller_image, r"its image 16x16"),
+        (unknown_id, r"77"),
+    ],
+)
+def test_a_few_images_of_all_sources_are_looked_at_before_anything_is_made(tmp_path, damage, told):
+    recipe = small_recipe(tmp_path, "model.weights=there-is-no-such-file.pth")
+    damage(tmp_path)
+    with pytest.raises(LayoutError, match=told):
+        train(recipe, tmp_path / "out", progress=False)
+    assert not (tmp_path / "indexes").exists()
 
 
 def test_a_bad_image_can_be_left_out_and_is_counted(tmp_path):
@@ -223,9 +267,22 @@ def test_deterministic_runs_go_through_and_put_the_setting_back(tmp_path):
 def test_a_validation_image_that_is_trained_on_is_refused(tmp_path):
     recipe = small_recipe(tmp_path, "data.sources.whole.splits=[train,val]")
     with pytest.raises(
-        SettingsError, match=r"2 of the 2 validation labels are trained on in source 'whole', first .*png"
+        LayoutError,
+        match=r"is trained on in source 'whole' and evaluated on. Take .*whole.splits.*first of 2 faults",
     ):
         train(recipe, tmp_path / "out", progress=False)
+
+
+def test_a_validation_label_in_an_index_that_is_trained_on_is_refused(tmp_path):
+    both = small_recipe(tmp_path, "data.sources.whole.splits=[train,val]")
+    whole = both.data.located_sources[0]
+    plan = plan_source(whole, both.data, tmp_path / "made")
+    build_index(plan, BatchSettings())
+    recipe = small_recipe(tmp_path, f"data.sources.whole.index={plan.output}")
+    with pytest.raises(SegdataError, match=r"names 6 images, the source has 4 labels"):
+        train(recipe, tmp_path / "out", progress=False)
+    with pytest.raises(SettingsError, match=r"2 of the 2 validation labels are trained on in source 'whole'"):
+        refuse_overlap(open_sources(recipe.data, tmp_path), find_samples(recipe.data.located_validation))
 
 
 def test_a_validation_image_that_is_trained_on_through_a_link_is_refused(tmp_path):
@@ -234,7 +291,7 @@ def test_a_validation_image_that_is_trained_on_through_a_link_is_refused(tmp_pat
         (tmp_path / "linked" / folder).mkdir(parents=True)
         (tmp_path / "linked" / folder / "val").symlink_to(tmp_path / "city" / folder / "train")
     recipe = small_recipe(tmp_path, f"data.validation.root={tmp_path}/linked")
-    with pytest.raises(SettingsError, match="4 of the 4 validation labels are trained on in source 'whole'"):
+    with pytest.raises(LayoutError, match=r"is trained on in source 'uniform' and evaluated on.*4 faults"):
         train(recipe, tmp_path / "out", progress=False)
 
 
