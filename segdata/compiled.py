@@ -6,9 +6,17 @@ A kernel calls only kernels of its own module: Numba's cache does not notice a c
 reference to it, which costs more than the few lines that are called.
 """
 
-import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import event
+
+from segdata.logs import leave_out_of_rates, logger
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _can_cache() -> bool:
@@ -16,7 +24,7 @@ def _can_cache() -> bool:
     try:
         numba.njit(cache=True)(_can_cache)
     except RuntimeError:
-        logging.getLogger(__name__).warning(
+        logger.warning(
             "compiled code can be kept neither beside the package nor in the home folder, so each process compiles "
             "again, for some ten seconds. Set NUMBA_CACHE_DIR to a folder that can be written."
         )
@@ -32,5 +40,49 @@ def is_cached() -> bool:
     return _cache
 
 
-compiled = numba.njit(cache=_cache, nogil=True)
 inlined = numba.njit(cache=_cache, nogil=True, inline="always")
+_kernels: list[Any] = []
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function at its first call with arguments of a kind, or take it from the cache."""
+    kernel = cast(Function, numba.njit(cache=_cache, nogil=True)(function))
+    _kernels.append(kernel)
+    return kernel
+
+
+def announce_compilation_in_processes() -> None:
+    """Log that other processes will compile, of which this one learns nothing, where the cache has no kernel yet."""
+    if _kernels and not any(map(_is_kept, _kernels)):
+        logger.info("each process compiles the kernels that it needs first, once: some ten seconds")
+
+
+def _is_kept(kernel: Any) -> bool:
+    """Say whether the cache has a kernel for any kind of arguments."""
+    function = getattr(kernel, "py_func", None)
+    if function is None:
+        return True  # NUMBA_DISABLE_JIT
+    names = f"{Path(function.__code__.co_filename).stem}.{function.__qualname__}-*.nbi"
+    return any(Path(kernel.stats.cache_path or "").glob(names))
+
+
+class _Announcer(event.Listener):
+    """Says when the first kernel is compiled, and leaves the time that all take out of what progress estimates."""
+
+    _told, _depth, _begin = False, 0, 0.0
+
+    def on_start(self, event: event.Event) -> None:  # noqa: ARG002  # a kernel's compilation compiles those it calls
+        if not self._depth:
+            self._begin = time.monotonic()
+            if not self._told:
+                self._told = True
+                logger.info("compiling the kernels that are needed, once: some ten seconds")
+        self._depth += 1
+
+    def on_end(self, event: event.Event) -> None:  # noqa: ARG002
+        self._depth -= 1
+        if not self._depth:
+            leave_out_of_rates(time.monotonic() - self._begin)
+
+
+event.register("numba:compile", _Announcer())  # type: ignore[no-untyped-call]

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -21,6 +22,7 @@ logger = logging.getLogger("segdata")
 SECONDS_BETWEEN_LINES = 30.0
 """Between two lines of progress where there is no terminal."""
 
+_bars: "WeakSet[tqdm[Any]]" = WeakSet()
 _PREFIXES = {logging.WARNING: "warning: ", logging.ERROR: "error: ", logging.CRITICAL: "error: "}
 _PLAIN_FORMAT = "{desc}{n_fmt} of {total_fmt}{unit}, {rate_fmt}, {remaining} left{postfix}"
 
@@ -78,7 +80,9 @@ def progress_bar(
     from tqdm import tqdm
 
     if sys.stderr.isatty():
-        return tqdm(file=sys.stderr, dynamic_ncols=True, **shown)
+        bar: tqdm[Any] = tqdm(file=sys.stderr, dynamic_ncols=True, **shown)
+        _bars.add(bar)
+        return bar
     plain: tqdm[Any] = _plain_progress()(
         file=io.StringIO(),
         delay=SECONDS_BETWEEN_LINES,
@@ -86,7 +90,16 @@ def progress_bar(
         maxinterval=SECONDS_BETWEEN_LINES,
         **shown,
     )
+    _bars.add(plain)
     return plain
+
+
+def leave_out_of_rates(seconds: float) -> None:
+    """Count a time that something else has taken to no file or step: rates and what is left are those without it."""
+    for bar in _bars:
+        if not bar.disable:
+            bar.start_t += seconds
+            bar.last_print_t += seconds
 
 
 def rank_name(environment: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "segdata"
 
 # A package may import the packages named before it, and itself.
 ORDER = (
-    *("errors", "text", "compiled", "files", "logs"),
+    *("errors", "text", "logs", "compiled", "files"),
     *("codecs", "labels", "cpp", "metrics"),
     *("batch", "layouts", "sampling", "config"),
     *("distributed", "data", "models", "losses", "inference"),

@@ -8,6 +8,7 @@ named.
 import multiprocessing.resource_tracker
 import os
 import resource
+import sys
 import threading
 import time
 from collections import deque
@@ -50,6 +51,10 @@ def run_in_processes(
         If the limit on open files is too low to start them.
     """
     _refuse_few_files(settings.num_processes)
+    if "segdata.compiled" in sys.modules:  # else the work needs no kernel
+        from segdata.compiled import announce_compilation_in_processes
+
+        announce_compilation_in_processes()
     task = partial(_work_in_worker, work, settings.fail_fast)
     chunks = deque(cut_chunks(items, settings.num_processes))
     with WorkerPool(task, min(settings.num_processes, len(chunks)), stop) as crew, WorkerPool(task, 1, stop) as lone:

@@ -6,6 +6,7 @@ cache; each step keeps the range 0-255, and only the end rounds.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,7 +170,14 @@ def _mean_gray(
 
 
 @compiled
-def _apply(pixels, codes, amounts, means, planes, rounded):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _apply(
+    pixels: NDArray[np.uint8],
+    codes: NDArray[np.int64],
+    amounts: NDArray[np.float32],
+    means: NDArray[np.float32],
+    planes: NDArray[Any],
+    rounded: bool,
+) -> None:
     """Take all steps on all pixels; `planes` is uint8 or float32."""
     block = np.empty((3, _BLOCK), np.float32)
     for start in range(0, len(pixels), _BLOCK):
