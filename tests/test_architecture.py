@@ -16,7 +16,7 @@ ORDER = (
     *("codecs", "labels", "cpp", "metrics"),
     *("batch", "layouts", "sampling", "config"),
     *("distributed", "data", "models", "losses", "inference"),
-    *("jobs", "training", "experiments", "synthetic", "figures", "commands"),
+    *("jobs", "training", "experiments", "synthetic", "figures", "pages", "commands"),
 )
 TORCH_ROOMS = ("distributed", "models", "losses", "inference", "training")
 TORCH_MODULES = ("cpp/tensors", "data/loader", "data/color", "data/normalization", "data/index_sources")

@@ -38,6 +38,7 @@ COMMANDS = {
     "export": "Write a model as ONNX.",
     "doctor": "Say what this machine offers, and what will be in the way.",
     "plot": "Draw the figures: pooling, panels of two models, scenes.",
+    "report": "Write a page that shows a data set, a run or an experiment.",
 }
 
 

@@ -23,19 +23,19 @@ def as_text(summary: Summary, classes: bool = False) -> str:
     lines = [summary.grid.about] if summary.grid.about else []
     if finished < planned:
         lines.append(f"{finished} of {planned} runs are finished")
-    lines += ["", *aligned([["", *HEADS], *([arm, *row] for arm, row in _rows(summary))])]
-    lines += ["", *(_sentence(one, summary.measure) for one in summary.differences)]
+    lines += ["", *aligned([["", *HEADS], *([arm, *row] for arm, row in summary_rows(summary))])]
+    lines += ["", *(sentence(one, summary.measure) for one in summary.differences)]
     if len(summary.differences) > 1:
         lines.append("Intervals and p are of each comparison alone, not corrected for their number.")
     if classes:
-        lines += ["", *aligned(_class_rows(summary))]
-    lines += ["", f"{summary.measure} in percent, {_units(summary)}", f"fixed: {_fixed(summary)}"]
+        lines += ["", *aligned(class_rows(summary))]
+    lines += ["", f"{summary.measure} in percent, {_units(summary)}", f"fixed: {fixed(summary)}"]
     return "\n".join(lines)
 
 
 def as_latex(summary: Summary, classes: bool = False) -> str:
     """Return the table of arms, or of classes, for LaTeX with booktabs."""
-    rows = _class_rows(summary) if classes else [["", *HEADS], *([arm, *row] for arm, row in _rows(summary))]
+    rows = class_rows(summary) if classes else [["", *HEADS], *([arm, *row] for arm, row in summary_rows(summary))]
     width = len(rows[0])
     head, *body = [" & ".join(_escaped(cell) for cell in row) + r" \\" for row in rows]
     begin = rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}"
@@ -56,7 +56,8 @@ def as_csv(summary: Summary, _classes: bool = False) -> str:
     return file.getvalue().rstrip("\n")
 
 
-def _rows(summary: Summary) -> list[tuple[str, list[str]]]:
+def summary_rows(summary: Summary) -> list[tuple[str, list[str]]]:
+    """Return a name and the columns of `HEADS` for each arm."""
     figures = [(arm, arm.figures) for arm in summary.arms]
     digits = {"variance": 4, "std": 4}
     return [
@@ -65,7 +66,7 @@ def _rows(summary: Summary) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _class_rows(summary: Summary) -> list[list[str]]:
+def class_rows(summary: Summary) -> list[list[str]]:
     """Return the mean of each class by arm, and its change where two arms or three are compared."""
     told = list(summary.arms)
     names = list(dict.fromkeys(name for arm in told for name in arm.classes))
@@ -83,7 +84,7 @@ def _class_rows(summary: Summary) -> list[list[str]]:
     ]
 
 
-def _sentence(one: Difference, measure: str) -> str:
+def sentence(one: Difference, measure: str) -> str:
     """Say in one plain sentence what was found between two arms."""
     runs = f"{one.num_runs} {'pairs' if one.test == 'paired t-test' else 'runs'}"
     found = f"{_signed(one.mean)} points of {measure}, 95% interval {_signed(one.low)} to {_signed(one.high)}"
@@ -103,7 +104,8 @@ def _units(summary: Summary) -> str:
     return f"variance and standard deviation with n - 1; minutes of a run: {', '.join(minutes)}"
 
 
-def _fixed(summary: Summary) -> str:
+def fixed(summary: Summary) -> str:
+    """Return what was held fixed in all runs as a line."""
     seeds = sorted(set(summary.grid.seeds))
     told = ["seed " + ", ".join(str(seed) for seed in seeds)]
     for name, values in summary.fixed.items():

@@ -93,24 +93,41 @@ def find_pairs(
     if not chosen:
         splits = ", ".join(sorted({sample.split for sample in samples}))
         raise LayoutError(f"{labels}: no label of split '{split}'. There are labels of {splits}. Name one of these.")
+    return pair_samples([(sample, label_encoding) for sample in chosen], predictions, prediction_encoding)
+
+
+def pair_samples(
+    samples: Sequence[tuple[LabeledImage, Encoding]],
+    predictions: Path,
+    prediction_encoding: Literal["auto", "trainIds", "labelIds"] = "auto",
+) -> list[Pair]:
+    """Find the prediction of every sample with a label; see `find_pairs`.
+
+    Parameters
+    ----------
+    samples : sequence of (LabeledImage, {"trainIds", "labelIds"})
+        Each with what the values of its label are.
+    predictions, prediction_encoding
+        As for `find_pairs`.
+    """
     by_name: dict[str, list[Path]] = defaultdict(list)
     predicted, predicted_encoding = open_labels(predictions, prediction_encoding)
     for item in predicted:
         assert item.label is not None
         by_name[bare_name(item.label)].append(item.label)
-    found = {sample: _prediction_of(sample, by_name, predictions) for sample in chosen}
-    missing = [sample.label for sample, path in found.items() if path is None]
+    found = [_prediction_of(sample, by_name, predictions) for sample, _ in samples]
+    missing = [sample.label for (sample, _), path in zip(samples, found, strict=True) if path is None]
     if missing:
         raise LayoutError(
-            f"{predictions}: no prediction for {len(missing)} of {len(chosen)} labels, first {missing[0]}. Expected is "
-            "a PNG with the name of its image. Predict them, or name the right --split."
+            f"{predictions}: no prediction for {len(missing)} of {len(samples)} labels, first {missing[0]}. Expected "
+            "is a PNG with the name of its image. Predict them, or name the right --split."
         )
     pairs = []
-    for sample, path in found.items():
+    for (sample, encoding), path in zip(samples, found, strict=True):
         assert sample.label is not None
         assert path is not None
         told = told_inside(path) if prediction_encoding == "auto" else None
-        pairs.append(Pair(LabelFile(sample.label, label_encoding), LabelFile(path, told or predicted_encoding)))
+        pairs.append(Pair(LabelFile(sample.label, encoding), LabelFile(path, told or predicted_encoding)))
     return pairs
 
 

@@ -215,13 +215,13 @@ def label_name(path: Path) -> tuple[str, Encoding] | None:
     return None
 
 
-def encoding_of(path: Path, encoding: str = "auto") -> str:
+def encoding_of(path: Path, encoding: str = "auto") -> Encoding:
     """Return what the ids of a label file are: as told, or for ``auto`` by its file name.
 
     Names of Cityscapes' labels say it; its auto-labels hold label ids; any other name stands for training ids.
     """
     if encoding != "auto":
-        return encoding
+        return "trainIds" if encoding == "trainIds" else "labelIds"
     named = label_name(path)
     if named is not None:
         return named[1]

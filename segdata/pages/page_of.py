@@ -1,0 +1,55 @@
+"""Which page a folder gets, by what a command left in it."""
+
+from pathlib import Path
+
+from segdata.batch.report import read_report
+from segdata.errors import SettingsError
+from segdata.experiments.grid import GRID
+from segdata.experiments.results import METRICS
+from segdata.pages.html import page
+from segdata.pages.of_conversion import sections_of_conversion
+from segdata.pages.of_experiment import sections_of_experiment
+from segdata.pages.of_index import CLASS_UNIFORM, sections_of_index
+from segdata.pages.of_run import RECIPE, sections_of_run
+from segdata.pages.of_store import sections_of_store
+
+CONVERSIONS, STORE = ("convert-mapillary.json", "convert.json"), "precompute-cpp.json"
+
+
+def page_of(
+    path: Path, *, predictions: Path | None = None, class_uniform: float = CLASS_UNIFORM, progress: bool = False
+) -> str:
+    """Return the page of a converted data set, a store, a class index, a run or an experiment, as HTML.
+
+    Parameters
+    ----------
+    path : Path
+        The folder, or the file of an index.
+    predictions : Path, optional
+        Of a run: what `segdata predict` wrote for its validation images.
+    class_uniform : float
+        Of an index: the part of the draws by class of which the effect is shown.
+    progress : bool
+        Show how far it is.
+
+    Raises
+    ------
+    SegdataError
+        If it is none of these, or cannot be read.
+    """
+    if path.is_file():
+        return page(f"Class index {path.name}", sections_of_index(path, class_uniform))
+    if (path / GRID).is_file():
+        return page(f"Experiment {path.name}", sections_of_experiment(path))
+    if (path / RECIPE).is_file() and (path / METRICS).is_file():
+        sections, data = sections_of_run(path, predictions, progress=progress)
+        return page(f"Run {path.name}", sections, data=data)
+    for name in (*CONVERSIONS, STORE):
+        report = read_report(path / name)
+        if report is not None and report.get("totals"):
+            sections = (sections_of_store if name == STORE else sections_of_conversion)(path, report)
+            return page(f"{'Stored targets' if name == STORE else 'Converted labels'} {path.name}", sections)
+    raise SettingsError(
+        f"{path}: is neither a run, an experiment, a converted data set nor stored targets: it has no {RECIPE} with "
+        f"{METRICS}, {GRID}, {', '.join(CONVERSIONS)} or {STORE}. Give such a folder, or the file of a class index."
+    )
