@@ -16,7 +16,9 @@ def test_the_chain_runs_and_runs_again(tmp_path: Path) -> None:
     for _ in range(2):
         result = CliRunner().invoke(group, ["demo", "--data-only", str(folder)], catch_exceptions=False)
         assert result.exit_code == 0, result.output
-    assert (folder / "pooling.png").stat().st_size > 10_000
+    for name in ("pooling.png", "epoch.png", "crops.jpg", "conversion.html"):
+        assert (folder / name).stat().st_size > 10_000
+        assert f"{folder / name}: " in result.output.split("To look at:")[1]
     stored = sorted((folder / "vistas-cityscapes-cpp").rglob("*.cpp.npz"))
     assert len(stored) == 12
     assert segdata.load_cpp(stored[0]).counts(8).shape == (20, 64, 128)

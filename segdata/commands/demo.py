@@ -44,6 +44,7 @@ def chain(folder: Path) -> list[tuple[str, list[str]]]:
         ("Both outputs are read again and held against their labels", ["verify", at("vistas-cityscapes")]),
         ("", ["verify", at("vistas-cityscapes-cpp")]),
         ("What nearest-neighbor down-sampling loses", ["plot", "pooling", str(label), "-o", at("pooling.png")]),
+        ("What became of each class, as a page", ["report", at("vistas-cityscapes"), "-o", at("conversion.html")]),
         *(
             (
                 "Where each class occurs" if name == "fine" else "",
@@ -69,6 +70,7 @@ def chain(folder: Path) -> list[tuple[str, list[str]]]:
 def training(folder: Path) -> list[tuple[str, list[str]]]:
     """Return the steps that need torch: train a tiny SeeThroughNet, measure it, look at what it makes of an image."""
     run, images = str(folder / "run"), str(folder / "cityscapes" / "leftImg8bit" / "val")
+    predictions = str(folder / "predictions")
     settings = ("--set", f"data.root={folder}")
     stored = ("--set", "loss.targets=store", "--set", "augmentation.scale=[0.25, 0.5, 1]")
     return [
@@ -77,7 +79,8 @@ def training(folder: Path) -> list[tuple[str, list[str]]]:
             ["train", "--config", RECIPE, *settings, *stored, "--out", run],
         ),
         ("How good it is on scenes that it has not seen", ["evaluate", run]),
-        ("What it makes of them", ["predict", run, images, str(folder / "predictions"), "--write", "overlay"]),
+        ("What it makes of them", ["predict", run, images, predictions, "--write", "labels", "--write", "overlay"]),
+        ("All of it on a page", ["report", run, "--predictions", predictions, "-o", str(folder / "run.html")]),
     ]
 
 
@@ -112,9 +115,17 @@ def empty_own_folder(folder: Path) -> None:
     (folder / MARK).write_text("Made by `segdata demo`, which empties this folder when it runs again.\n")
 
 
-def images(folder: Path) -> str:
-    """Name the images that the chain leaves."""
-    return ", ".join(str(folder / name) for name in ("pooling.png", "epoch.png", "crops.jpg"))
+def left_to_see(folder: Path) -> list[str]:
+    """Return a line for each figure and page that is there, with what it shows."""
+    shown = {
+        "conversion.html": "what became of each Vistas class",
+        "pooling.png": "what nearest-neighbor down-sampling loses, and pooling keeps",
+        "epoch.png": "how much more often rare classes are drawn",
+        "crops.jpg": "crops, the drawn class outlined",
+        "predictions/overlay": "what the model makes of scenes it has not seen",
+        "run.html": "curves, classes, confusions and images of the run",
+    }
+    return [f"  {folder / name}: {what}" for name, what in shown.items() if (folder / name).exists()]
 
 
 def run_step(title: str, words: list[str]) -> None:
@@ -156,9 +167,12 @@ def command(folder: Path, data_only: bool) -> None:
     )
     for title, words in chain(folder):
         run_step(title, words)
+    click.echo(f"\nThe data are ready after {time.monotonic() - start:.0f} s. To look at meanwhile:")
+    click.echo("\n".join(left_to_see(folder)))
     if not data_only and find_spec("torch") is None:
         click.echo("\nTraining needs torch: pip install 'segdata[train]', and run the demo again to see it.")
     elif not data_only:
         for title, words in training(folder):
             run_step(title, words)
-    click.echo(f"\nDone in {time.monotonic() - start:.0f} s. Images to look at: {images(folder)}.")
+    click.echo(f"\nDone in {time.monotonic() - start:.0f} s. To look at:")
+    click.echo("\n".join(left_to_see(folder)))
