@@ -8,8 +8,10 @@ from pathlib import Path
 
 from segdata.batch.runners import BatchSettings
 from segdata.config.mixture import preset_sources
+from segdata.config.recipe import AugmentationRecipe
 from segdata.data.crop_dataset import CropDataset
-from segdata.data.draw_summary import LabelCrops, epoch_as_json, summarize_epoch
+from segdata.data.crops import CropReader
+from segdata.data.draw_summary import epoch_as_json, summarize_epoch
 from segdata.figures.class_shares import epoch_figure
 from segdata.figures.drawn_crops import contact_sheet
 from segdata.figures.saving import save_figure
@@ -38,7 +40,8 @@ def main() -> None:
         ]
         stream = ranks[0].stream
         save_figure(stream_figure(ranks), IMAGES / "stream.png", fewer_colors=True)
-        crops = LabelCrops.unscaled(sources, CROP_SIZE, seed=0)
+        unscaled = AugmentationRecipe(crop=CROP_SIZE, scale=(1.0,))
+        crops = CropReader(sources=tuple(sources), augmentation=unscaled)
         told = epoch_as_json(stream, summarize_epoch(stream, 0, 2975, crops))
         save_figure(epoch_figure(told), IMAGES / "epoch.png", fewer_colors=True)
         dataset, draws = CropDataset(sources, CROP_SIZE), stream.draws(0, 10).to_draws()

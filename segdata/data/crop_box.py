@@ -17,6 +17,9 @@ from segdata.data.resampling import bicubic_taps, bilinear_taps, resample
 from segdata.errors import SettingsError
 from segdata.labels.reading import Window
 
+MARGIN = 8
+"""The part of a crop's side, 1 / MARGIN, that is left between the drawn pixel and the crop's edge."""
+
 
 @dataclass(frozen=True)
 class CropBox:
@@ -82,7 +85,8 @@ def place_crop(
     scale : float
         How much the image is enlarged before it is cropped, above 0.
     center : (int, int), optional
-        (row, column) of an image pixel that the crop must show. It may be anywhere in the crop, not only in its middle.
+        (row, column) of an image pixel that the crop must show. It may be anywhere in the crop but in the outer eighth
+        along each side, where the image leaves the choice.
     where : (float, float)
         Two numbers in [0, 1): the place, for rows and for columns, among all that show the pixel and need no padding
         that can be avoided. Where the image is smaller than the crop, they place the padding.
@@ -225,6 +229,8 @@ def _start(length: int, crop: int, scale: float, center: int | None, at: float) 
     first, last = sorted((no_higher, no_lower))
     first_place = min(max(int(np.ceil(first)), 0), crop - 1)
     last_place = min(max(int(np.floor(last)), first_place), crop - 1)
+    margin = crop // MARGIN
+    first_place, last_place = np.clip((margin, crop - 1 - margin), first_place, last_place).tolist()
     place = first_place + int(at * (last_place - first_place + 1))
     return center + 0.5 - (place + 0.5) / scale
 

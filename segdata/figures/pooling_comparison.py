@@ -18,6 +18,8 @@ _TILE, _GAP, _MARGIN = 270, 12, 24
 _HEAD, _CAPTION, _ROW_NAME = 92, 26, 30
 _INK, _FAINT, _LOST, _KEPT = (28, 30, 34), (110, 114, 120), (190, 40, 36), (24, 120, 66)
 _VIEW_SHARE = 0.22  # of the label's height
+_THIN_THINGS = ("pole", "sign", "light", "person", "pedestrian", "rider", "cycl")
+"""In the names of classes that people look for in such a view; a sidewalk's edge is thin too."""
 
 
 def pooling_figure(
@@ -25,7 +27,8 @@ def pooling_figure(
 ) -> Image.Image:
     """Draw a label at several scales, by nearest and by CPP pooling, whole and close up.
 
-    The close view is where nearest loses most of what is thin of one class; below each tile stands that class's share
+    The close view is where nearest loses most of what is thin of one class, of poles, signs, lights, people and cycles
+    where there are any; below each tile stands that class's share
     of the view. Where nothing thin is lost there is no close view, and the figure says so.
 
     Parameters
@@ -51,7 +54,8 @@ def pooling_figure(
     if not scales or scales[0] < 2 or scales[-1] > min(class_ids.shape):
         size = "x".join(map(str, class_ids.shape))
         raise SettingsError(f"--scales {scales}: whole numbers from 2 to the size of the label, {size}, are expected.")
-    view = most_lost(class_ids, scales, table.num_classes, round(class_ids.shape[0] * _VIEW_SHARE))
+    things = [at for at, name in enumerate(table.train_names) if any(word in name.lower() for word in _THIN_THINGS)]
+    view = most_lost(class_ids, scales, table.num_classes, round(class_ids.shape[0] * _VIEW_SHARE), things)
     return _Figure(class_ids, table, scales, view).drawn()
 
 

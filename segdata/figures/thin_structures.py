@@ -89,7 +89,9 @@ def _all_of(marks: NDArray[np.bool_], length: int, axis: int) -> NDArray[np.bool
     return np.moveaxis(marks, 0, axis)
 
 
-def most_lost(class_ids: NDArray[np.uint8], scales: Sequence[int], num_classes: int, side: int) -> View | None:
+def most_lost(
+    class_ids: NDArray[np.uint8], scales: Sequence[int], num_classes: int, side: int, preferred: Sequence[int] = ()
+) -> View | None:
     """Return the view, about `side` pixels wide and high, in which nearest loses most of what is thin of one class.
 
     Parameters
@@ -102,6 +104,8 @@ def most_lost(class_ids: NDArray[np.uint8], scales: Sequence[int], num_classes: 
         Number of classes K.
     side : int
         Pixels; rounded to whole cells of the coarsest scale.
+    preferred : sequence of int
+        Classes of which one is shown if any of them loses something; others only where none does.
 
     Returns
     -------
@@ -125,6 +129,9 @@ def most_lost(class_ids: NDArray[np.uint8], scales: Sequence[int], num_classes: 
     high, wide = min(cells, mass.shape[1]), min(cells, mass.shape[2])
     lost_there = np.minimum(_window_sums(lost_thin, high, wide), _window_sums(lost, high, wide, weighted=False))
     score = _score(_window_sums(mass, high, wide), lost_there) * thin_share[:, None, None]
+    wanted = np.isin(np.arange(num_classes), preferred)
+    if score[wanted].any():
+        score[~wanted] = 0
     class_id, row, column = (int(place) for place in np.unravel_index(np.argmax(score), score.shape))
     if not score[class_id, row, column]:
         return None

@@ -61,6 +61,17 @@ def test_every_place_that_shows_the_pixel_is_used():
     assert starts == {2.0, 3.0, 4.0, 5.0}
 
 
+def test_the_drawn_pixel_keeps_an_eighth_of_the_crop_from_its_edge_where_the_image_allows():
+    def places(center):
+        boxes = [place_crop((100, 100), (16, 16), center=(center, 50), where=(at, 0.5)) for at in np.arange(0, 1, 0.02)]
+        return {int(np.flatnonzero(box.rows() == center)[0]) for box in boxes}
+
+    assert places(50) == set(range(2, 14))
+    assert places(1) == {1}  # the crop begins where the image does
+    assert places(98) == {14}
+    assert places(5) == {2, 3, 4, 5}
+
+
 def test_an_image_smaller_than_the_crop_is_padded_around():
     box = place_crop((2, 2), (5, 5), center=(0, 1), where=(0.0, 0.99))
     assert box.rows().tolist() == [0, 1, -1, -1, -1]
