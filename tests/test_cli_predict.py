@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from toy_model import write_toy_checkpoint
 
 from segdata.codecs.png import read_label
@@ -56,9 +57,17 @@ def test_several_kinds_lie_in_folders_of_their_own(run, city, tmp_path):
     (archive,) = tmp_path.glob("probabilities/train/*/*.npz")
     (label,) = tmp_path.glob("labels/train/*/*.png")
     assert len(list(tmp_path.glob("overlay/train/*/*.png"))) == 1
+    with Image.open(tmp_path / "legend.png") as legend:
+        assert {color[1] for color in legend.getcolors(10**6)} >= {(128, 64, 128), (0, 0, 0)}  # road, ignored
     with np.load(archive) as found:
         likely = np.take_along_axis(found["probabilities"], read_label(label)[None].astype(np.int64), axis=0)[0]
         np.testing.assert_array_equal(likely, found["probabilities"].max(axis=0))
+
+
+def test_the_legend_comes_with_colors_alone_and_not_in_a_dry_run(run, city, tmp_path):
+    for words in ([], ["--write", "color", "--dry-run"]):
+        call(command, run, city, tmp_path, "--split", "val", *words)
+        assert not (tmp_path / "legend.png").exists()
 
 
 def test_out_is_by_default_beside_the_images(run, city, tmp_path):

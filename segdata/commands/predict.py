@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from segdata.inference.choices import Choices
 
 KINDS = ("labels", "color", "overlay", "probabilities")
+LEGEND_WIDTH = 640
 
 
 @click.command("predict", cls=NumbersCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,8 +60,8 @@ def command(
     """Predict images.
 
     IMAGES is a Cityscapes root, any folder of images, or one image. What is made of IMAGES/a/b.jpg goes to
-    OUT/labels/a/b.png, OUT/color/a/b.png, OUT/overlay/a/b.png and OUT/probabilities/a/b.npz; what became of each
-    image to OUT/predict.json. OUT is by default a folder beside IMAGES named IMAGES-predicted. After an interruption,
+    OUT/labels/a/b.png, OUT/color/a/b.png, OUT/overlay/a/b.png and OUT/probabilities/a/b.npz; the colors of the
+    classes to OUT/legend.png; what became of each image to OUT/predict.json. OUT is by default a folder beside IMAGES named IMAGES-predicted. After an interruption,
     the same command continues.
 
     \b
@@ -69,9 +70,12 @@ def command(
       segdata predict runs/pspnet holiday.jpg out --write overlay
     """
     from segdata.distributed.process_group import init_distributed
+    from segdata.figures.legend import class_legend
+    from segdata.figures.saving import save_figure
     from segdata.inference.loading import open_model
     from segdata.jobs.predict import PredictionPlan, run_predictions
     from segdata.jobs.predict_sources import find_images, plan_predictions
+    from segdata.labels.classes import IGNORE_ID
 
     source = Path(os.path.abspath(images))  # noqa: PTH100 - links stay, "." and ".." go
     chosen = source.with_name(f"{source.stem}-predicted") if out is None else out
@@ -89,4 +93,7 @@ def command(
         )
         logger.info(f"{counted(len(plan.items), 'image')}, to {target}")
         result = run_predictions(plan, batch)
+    if {"color", "overlay"} & set(kinds) and not batch.dry_run and target.is_dir():
+        table = trained.table
+        save_figure(class_legend(table, [*range(table.num_classes), IGNORE_ID], LEGEND_WIDTH), target / "legend.png")
     sys.exit(conclude(result.outcomes, as_json=as_json, result={"report": result.report}))
