@@ -56,6 +56,12 @@ def test_results_are_fresh() -> None:
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == made, "run python docs/write_results.py"
 
 
+@pytest.mark.slow
+def test_the_quickstart_prints_what_its_page_shows() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "write_quickstart.py"))["quickstart"]()
+    assert (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8") == made, "run python docs/write_quickstart.py"
+
+
 def test_no_path_of_a_machine_is_committed() -> None:
     pattern = "/" + r"(work|root|home/[a-z]+|Users)/[A-Za-z0-9]"
     found = subprocess.run(["git", "grep", "-nIE", pattern], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -60,9 +60,9 @@ def command(
     """Predict images.
 
     IMAGES is a Cityscapes root, any folder of images, or one image. What is made of IMAGES/a/b.jpg goes to
-    OUT/labels/a/b.png, OUT/color/a/b.png, OUT/overlay/a/b.png and OUT/probabilities/a/b.npz; the colors of the
-    classes to OUT/legend.png; what became of each image to OUT/predict.json. OUT is by default a folder beside IMAGES named IMAGES-predicted. After an interruption,
-    the same command continues.
+    OUT/labels/a/b.png, OUT/color/a/b.png, OUT/overlay/a/b.png and OUT/probabilities/a/b.npz; the colors of the classes
+    to OUT/legend.png; what became of each image to OUT/predict.json. OUT is by default a folder beside IMAGES named
+    IMAGES-predicted. After an interruption, the same command continues.
 
     \b
     Examples:
