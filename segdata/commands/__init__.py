@@ -37,7 +37,7 @@ COMMANDS = {
     "explain": "Show what of an image speaks for a class (Grad-CAM).",
     "export": "Write a model as ONNX.",
     "doctor": "Say what this machine offers, and what will be in the way.",
-    "plot": "Draw the figures: pooling, panels of two models, scenes.",
+    "plot": "Draw the figures: pooling, targets, panels of two models, scenes.",
     "report": "Write a page that shows a data set, a run or an experiment.",
 }
 

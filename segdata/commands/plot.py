@@ -1,4 +1,4 @@
-"""`segdata plot`: figures of labels, of two models side by side, and of synthetic scenes."""
+"""`segdata plot`: figures of labels and targets, of two models side by side, and of synthetic scenes."""
 
 from pathlib import Path
 
@@ -16,10 +16,11 @@ _out_option = click.option(
 
 @click.group("plot")
 def command() -> None:
-    """Draw the figures: pooling, panels of two models, scenes.
+    """Draw the figures: pooling, targets, panels of two models, scenes.
 
     \b
       segdata plot pooling LABEL -o pooling.png
+      segdata plot targets LABEL --stride 8 -o targets.png
       segdata plot panels runs/ce runs/cpp IMAGE -o panels.png
       segdata plot scene --count 4 -o scenes.png
     """
@@ -56,6 +57,44 @@ def pooling(label: Path, output: Path | None, scales: tuple[int, ...], classes: 
     table = ClassTable.load(classes)
     figure = pooling_figure(read_single_label(label, table, encoding), table, scales)
     click.echo(save_figure(figure, output or Path(f"{label.stem}_pooling.png"), drawn_from=label))
+
+
+@command.command()
+@click.argument("label", type=click.Path(path_type=Path))
+@_out_option
+@click.option("--stride", type=int, default=8, show_default=True, help="Of the head: the side of a cell in pixels.")
+@click.option(
+    "--class",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Classes to show; repeat for more.  [default: those that share most cells]",
+)
+@click.option("--classes", default="cityscapes", show_default=True, help="Class table: a bundled name or a file.")
+@click.option(
+    "--encoding",
+    type=click.Choice(["auto", "trainIds", "labelIds"]),
+    default="auto",
+    show_default=True,
+    help="What the ids in LABEL mean.",
+)
+def targets(label: Path, output: Path | None, stride: int, names: tuple[str, ...], classes: str, encoding: str) -> None:
+    """Show what a head at a stride is asked to learn of a LABEL image: entropy, and a map for each class.
+
+    \b
+      segdata plot targets label.png --stride 16
+      segdata plot targets label.png --stride 8 --class pole --class person -o thin.png
+    """
+    from segdata.figures.saving import refuse_unusable, save_figure
+    from segdata.figures.target_maps import targets_figure
+    from segdata.labels.classes import ClassTable
+    from segdata.labels.reading import read_single_label
+
+    path = output or Path(f"{label.stem}_targets.png")
+    refuse_unusable(path, label if label.exists() else None)
+    table = ClassTable.load(classes)
+    figure = targets_figure(read_single_label(label, table, encoding), table, stride, names)
+    click.echo(save_figure(figure, path, drawn_from=label))
 
 
 @command.command(cls=NumbersCommand)

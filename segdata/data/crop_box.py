@@ -230,8 +230,8 @@ def _start(length: int, crop: int, scale: float, center: int | None, at: float) 
     first_place = min(max(int(np.ceil(first)), 0), crop - 1)
     last_place = min(max(int(np.floor(last)), first_place), crop - 1)
     margin = crop // MARGIN
-    first_place, last_place = np.clip((margin, crop - 1 - margin), first_place, last_place).tolist()
-    place = first_place + int(at * (last_place - first_place + 1))
+    nearest, farthest = (min(max(each, first_place), last_place) for each in (margin, crop - 1 - margin))
+    place = nearest + int(at * (farthest - nearest + 1))
     return center + 0.5 - (place + 0.5) / scale
 
 

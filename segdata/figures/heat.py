@@ -14,11 +14,18 @@ _STOPS = np.array([(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252,
 """Of 0, 1/4 ... 1: dark to bright in even steps of lightness, so that gray prints show the same."""
 
 
+def heat_colors(heat: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return heat from 0 to 1, of shape (H, W), in colors from dark to bright: uint8 of shape (H, W, 3)."""
+    at = np.clip(heat, 0, 1).astype(np.float64) * (len(_STOPS) - 1)
+    colors = np.stack([np.interp(at, np.arange(len(_STOPS)), _STOPS[:, channel]) for channel in range(3)], -1)
+    rounded: NDArray[np.uint8] = np.rint(colors).astype(np.uint8)
+    return rounded
+
+
 def heat_image(image: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return an image, uint8 of shape (3, H, W), under heat from 0 to 1: uint8 of shape (H, W, 3)."""
     gray = image.astype(np.float64).transpose(1, 2, 0).mean(2, keepdims=True)
-    at = np.clip(heat, 0, 1).astype(np.float64) * (len(_STOPS) - 1)
-    colors = np.stack([np.interp(at, np.arange(len(_STOPS)), _STOPS[:, channel]) for channel in range(3)], -1)
+    colors = heat_colors(heat)
     opacity = 0.25 + 0.5 * np.clip(heat, 0, 1)[..., None]
     shown: NDArray[np.uint8] = np.rint(gray * (1 - opacity) + colors * opacity).astype(np.uint8)
     return shown
