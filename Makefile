@@ -54,9 +54,12 @@ bench: $(VENV)/.dev  ## measure the headline figures against their peers (see be
 	$(BIN)/python benchmarks/models.py
 	$(BIN)/python benchmarks/model_memory.py
 
-docs: $(VENV)/.dev   ## write docs/reference.md from --help, and the tables of docs/results.md
+docs: $(VENV)/.dev   ## write the pages and drawings that are made from the code
 	$(BIN)/python docs/write_reference.py
 	$(BIN)/python docs/write_results.py
+	$(BIN)/python docs/write_quickstart.py
+	$(BIN)/python docs/draw_cpp.py
+	$(BIN)/python docs/draw_seethroughnet.py
 
 clean:   ## remove the environment, caches and demo output
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

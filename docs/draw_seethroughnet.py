@@ -4,11 +4,10 @@ python docs/draw_seethroughnet.py
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import ImageFont
+from sheet import FAINT, INK, Sheet
 
-OUT = Path(__file__).parent / "images" / "seethroughnet.png"
 SIZE = (1500, 940)
 
 PAPER, SUPPLEMENT, REFERENCE, CHOSEN = "#dbe7f5", "#d9efdd", "#f6ead2", "#f3dde6"
@@ -18,46 +17,6 @@ LEGEND = (
     (REFERENCE, "hierarchical multi-scale attention and its code"),
     (CHOSEN, "not published: a setting, its default shown"),
 )
-INK, FAINT = "#1f2933", "#66727f"
-
-Box = tuple[int, int, int, int]
-
-
-class Sheet:
-    """A white page with boxes, arrows and words on it."""
-
-    def __init__(self) -> None:
-        self.image = Image.new("RGB", SIZE, "white")
-        self.pen = ImageDraw.Draw(self.image)
-
-    def words(
-        self, place: tuple[float, float], text: str, *, size: int = 18, color: str = INK, anchor: str = "mm"
-    ) -> None:
-        """Write lines of text centered on, or anchored at, a place."""
-        font = ImageFont.load_default(size)
-        lines = text.split("\n")
-        for number, line in enumerate(lines):
-            down = (number - (len(lines) - 1) / 2) * size * 1.25
-            self.pen.text((place[0], place[1] + down), line, fill=color, font=font, anchor=anchor)
-
-    def box(self, box: Box, text: str, color: str, *, size: int = 18) -> None:
-        """Draw a rounded box with text in it."""
-        self.pen.rounded_rectangle(box, radius=10, fill=color, outline=INK, width=2)
-        self.words(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), text, size=size)
-
-    def arrow(self, *points: tuple[int, int], color: str = INK) -> None:
-        """Draw a line through points with a head at its end, which runs along an axis."""
-        self.pen.line(points, fill=color, width=2)
-        (x0, y0), (x, y) = points[-2:]
-        dx, dy = _sign(x - x0), _sign(y - y0)
-        wings = [(x - 10 * dx + 5 * dy, y - 10 * dy + 5 * dx), (x - 10 * dx - 5 * dy, y - 10 * dy - 5 * dx)]
-        self.pen.polygon([(x, y), *wings], fill=color)
-
-
-def _sign(number: int) -> int:
-    return (number > 0) - (number < 0)
-
-
 ROWS = ((120, "1/4", "48"), (270, "1/8", "96"), (420, "1/16", "192"), (570, "1/32", "384"))
 """Top, stride and channels of the trunk's branches."""
 
@@ -129,15 +88,14 @@ def draw_legend(sheet: Sheet, entries: Sequence[tuple[str, str]]) -> None:
 
 def main() -> None:
     """Draw the page and save it."""
-    sheet = Sheet()
+    sheet = Sheet(SIZE)
     sheet.words((750, 28), "SeeThroughNet, as segdata builds it", size=26)
     draw_trunk(sheet)
     draw_coarse(sheet)
     draw_final(sheet)
     draw_scales(sheet)
     draw_legend(sheet, LEGEND)
-    OUT.parent.mkdir(exist_ok=True)
-    sheet.image.quantize(64).save(OUT, optimize=True)
+    sheet.save("seethroughnet.png")
 
 
 if __name__ == "__main__":
