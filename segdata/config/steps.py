@@ -186,6 +186,8 @@ class RunRecipe(Section):
     """Steps between images of predictions in the log; none if not given."""
     tensorboard: bool = True
     """Write TensorBoard files where it is installed."""
+    loggers: tuple[Literal["wandb", "mlflow"], ...] = ()
+    """Where the figures go as well: Weights & Biases, MLflow. Each is set up by its own environment variables."""
     max_restarts: int = Field(default=3, ge=0)
     """Restarts from the last checkpoint after a worker was lost."""
     rank_timeout: float = Field(default=1800.0, gt=0)

@@ -1,8 +1,7 @@
 """What a run writes down: the figures of a step, of an evaluation, of a fault, and images."""
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +20,7 @@ from segdata.logs import logger, progress_bar
 from segdata.metrics.scores import Scores
 from segdata.models.layers import resize
 from segdata.training.setup import Run
+from segdata.training.sinks import Sink, open_sinks
 
 
 class Reporter:
@@ -41,13 +41,10 @@ class Reporter:
 
     def __enter__(self) -> Self:
         if self.run.world.is_first:
-            metrics = MetricsLogger(
-                self.run.out,
-                self.run.progress.step,
-                self.run.num_steps,
-                tensorboard=self.recipe.run.tensorboard,
-                progress=self._show,
-            )
+            step, chosen = self.run.progress.step, self.recipe.run
+            recipe = self.recipe.model_dump(mode="json")
+            sinks = open_sinks(chosen.loggers, self.run.out, step, recipe, tensorboard=chosen.tensorboard)
+            metrics = MetricsLogger(self.run.out, step, self.run.num_steps, sinks, progress=self._show)
             self._metrics = self._stack.enter_context(metrics)
         return self
 
@@ -114,11 +111,11 @@ def _brief(scores: Scores) -> dict[str, Any]:
     return brief
 
 
-METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
+METRICS = "metrics.jsonl"
 
 
 class MetricsLogger:
-    """What happens in a run, line by line in ``metrics.jsonl``, curves in ``tensorboard/``, a bar on the terminal.
+    """What happens in a run, line by line in ``metrics.jsonl``, curves in the sinks, a bar on the terminal.
 
     Parameters
     ----------
@@ -128,14 +125,14 @@ class MetricsLogger:
         Where the run continues; lines of later steps, which it takes again, are removed.
     num_steps : int
         Of the whole run.
-    tensorboard : bool
-        Write curves and images too, if TensorBoard is installed.
+    sinks : sequence of Sink
+        Get curves and images too; are closed with the logger.
     progress : bool
         Show the bar.
     """
 
     def __init__(
-        self, out: Path, step: int, num_steps: int, *, tensorboard: bool = True, progress: bool = True
+        self, out: Path, step: int, num_steps: int, sinks: Sequence[Sink] = (), *, progress: bool = True
     ) -> None:
         path = out / METRICS
         keep_until(path, step)
@@ -144,10 +141,8 @@ class MetricsLogger:
         except OSError as error:
             raise StoreError(explain_os_error(error, "cannot be written", path)) from error
         self._path = path
-        self._writer = _summary_writer(out / TENSORBOARD, step) if tensorboard else None
+        self._sinks = tuple(sinks)
         self._bar = progress_bar(total=num_steps, initial=step, unit="steps", desc="training", enabled=progress)
-        if tensorboard and self._writer is None:
-            logger.info("TensorBoard is not installed: no curves, only metrics.jsonl (pip install tensorboard)")
 
     def __enter__(self) -> Self:
         return self
@@ -157,13 +152,12 @@ class MetricsLogger:
     ) -> None:
         self._bar.close()
         self._file.close()
-        if self._writer is not None:
-            self._writer.close()
+        self._give(lambda sink: sink.close())
 
     @property
     def takes_images(self) -> bool:
         """Whether images are kept."""
-        return self._writer is not None
+        return bool(self._sinks)
 
     def step(self) -> None:
         """Move the bar on."""
@@ -193,14 +187,26 @@ class MetricsLogger:
             raise StoreError(explain_os_error(error, "cannot be written", self._path)) from error
         if kind == "train":
             self._bar.set_postfix(loss=f"{values['loss']:.4g}", lr=f"{values['lr']:.3g}", refresh=False)
-        if self._writer is not None:
-            for name, value in _numbers(values):
-                self._writer.add_scalar(f"{kind}/{name}", value, step)
+        figures = {f"{kind}/{name}": value for name, value in _numbers(values)}
+        if figures:
+            self._give(lambda sink: sink.figures(figures, step))
 
     def image(self, name: str, step: int, pixels: NDArray[np.uint8]) -> None:
         """Keep an image, uint8 of shape (H, W, 3)."""
-        if self._writer is not None:
-            self._writer.add_image(name, pixels, step, dataformats="HWC")
+        self._give(lambda sink: sink.image(name, pixels, step))
+
+    def _give(self, action: Callable[[Sink], None]) -> None:
+        """Act on every sink; one that fails gets nothing more, and the run continues without it."""
+        for sink in self._sinks:
+            try:
+                action(sink)
+            except Exception as error:  # of a network or a service: each library has its own
+                self._sinks = tuple(other for other in self._sinks if other is not sink)
+                told = " ".join(str(error).split())
+                name = type(sink).__name__.lstrip("_")
+                logger.warning(
+                    f"{name} fails and gets nothing more ({type(error).__name__}: {told}); metrics.jsonl does"
+                )
 
 
 def keep_until(path: Path, step: int) -> None:
@@ -229,13 +235,3 @@ def _numbers(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, flo
         elif isinstance(value, int | float) and not isinstance(value, bool):
             found.append((f"{prefix}{name}", float(value)))
     return found
-
-
-def _summary_writer(folder: Path, step: int) -> Any:
-    """Return TensorBoard's writer; None where it is not installed."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        from torch.utils.tensorboard.writer import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(folder), purge_step=step)
