@@ -1,7 +1,7 @@
 """Where the figures of a run go beside its own file: TensorBoard, Weights & Biases, MLflow.
 
 Each is a library of its own that is loaded where it is asked for, and is set up as its own users do, by its own
-environment variables. A run that continues goes on in the same place.
+environment variables. A resumed run continues in the same place.
 """
 
 import os
