@@ -15,7 +15,7 @@ $(VENV)/.train: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train]"
 	@touch $@
 $(VENV)/.dev: $(VENV)/.train
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dask,export]" --group test --group check
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,dask,export]" --group test --group check --group docs
 	@# cityscapesScripts judges our figures; of what it asks for it needs no more than this
 	@$(BIN)/python -m pip install --quiet --no-deps cityscapesscripts pyquaternion
 	@touch $@
@@ -54,12 +54,13 @@ bench: $(VENV)/.dev  ## measure the headline figures against their peers (see be
 	$(BIN)/python benchmarks/models.py
 	$(BIN)/python benchmarks/model_memory.py
 
-docs: $(VENV)/.dev   ## write the pages and drawings that are made from the code
+docs: $(VENV)/.dev   ## write the pages that are made from the code, and build the site into build/site
 	$(BIN)/python docs/write_reference.py
 	$(BIN)/python docs/write_results.py
 	$(BIN)/python docs/write_quickstart.py
 	$(BIN)/python docs/draw_cpp.py
 	$(BIN)/python docs/draw_seethroughnet.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:   ## remove the environment, caches and demo output
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
