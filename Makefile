@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test fuzz check format lint types bench docs clean
+.PHONY: help demo test fuzz versions check format lint types bench docs clean
 help:    ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
@@ -28,6 +28,9 @@ test: $(VENV)/.dev   ## run the tests (PYTEST_ARGS="-k name" for some)
 
 fuzz: $(VENV)/.dev   ## give every reader damaged files for SECONDS=60
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
+
+versions: $(VENV)/.dev  ## install with other Pythons and the oldest libraries, and run the data commands
+	$(BIN)/python -m tests.versions
 
 check: lint types test  ## what must be green before a commit
 
