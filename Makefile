@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test fuzz versions check format lint types bench docs clean
+.PHONY: help demo test fuzz versions audit check format lint types bench docs clean
 help:    ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
@@ -32,7 +32,14 @@ fuzz: $(VENV)/.dev   ## give every reader damaged files for SECONDS=60
 versions: $(VENV)/.dev  ## install with other Pythons and the oldest libraries, and run the data commands
 	$(BIN)/python -m tests.versions
 
-check: lint types test  ## what must be green before a commit
+# Libraries that the service does not know, or a missing network, are no fault; a known vulnerability is.
+audit: $(VENV)/.dev  ## look up known vulnerabilities of the installed libraries
+	@mkdir -p build
+	@$(BIN)/pip-audit --local --skip-editable --progress-spinner off > build/audit.txt 2>&1; tail -n 1 build/audit.txt
+	@printf '%s libraries could not be looked up\n' "$$(grep -c 'could not be audited' build/audit.txt)"
+	@! grep -E '^Found [0-9]+ known vulnerabilit' build/audit.txt
+
+check: lint types audit test  ## what must be green before a commit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
