@@ -35,7 +35,7 @@ versions: $(VENV)/.dev  ## install with other Pythons and the oldest libraries, 
 # Libraries that the service does not know, or a missing network, are no fault; a known vulnerability is.
 audit: $(VENV)/.dev  ## look up known vulnerabilities of the installed libraries
 	@mkdir -p build
-	@$(BIN)/pip-audit --local --skip-editable --progress-spinner off > build/audit.txt 2>&1; tail -n 1 build/audit.txt
+	@$(BIN)/pip-audit --local --skip-editable --progress-spinner off > build/audit.txt 2>&1; grep -E 'known vulnerabilit' build/audit.txt || true
 	@printf '%s libraries could not be looked up\n' "$$(grep -c 'could not be audited' build/audit.txt)"
 	@! grep -E '^Found [0-9]+ known vulnerabilit' build/audit.txt
 
