@@ -13,6 +13,17 @@ _out_option = click.option(
     help="File to write; the ending says its form. Replaces figures, nothing else.",
 )
 
+_classes_option = click.option(
+    "--classes", default="cityscapes", show_default=True, help="Class table: a bundled name or a file."
+)
+_encoding_option = click.option(
+    "--encoding",
+    type=click.Choice(["auto", "trainIds", "labelIds"]),
+    default="auto",
+    show_default=True,
+    help="What the ids in LABEL mean.",
+)
+
 
 @click.group("plot")
 def command() -> None:
@@ -32,14 +43,8 @@ def command() -> None:
 @click.option(
     "--scales", type=int, multiple=True, default=(2, 4, 8, 16, 32), show_default=True, help="Cells, in pixels."
 )
-@click.option("--classes", default="cityscapes", show_default=True, help="Class table: a bundled name or a file.")
-@click.option(
-    "--encoding",
-    type=click.Choice(["auto", "trainIds", "labelIds"]),
-    default="auto",
-    show_default=True,
-    help="What the ids in LABEL mean.",
-)
+@_classes_option
+@_encoding_option
 def pooling(label: Path, output: Path | None, scales: tuple[int, ...], classes: str, encoding: str) -> None:
     """Show what nearest loses and CPP pooling keeps of a LABEL image.
 
@@ -70,14 +75,8 @@ def pooling(label: Path, output: Path | None, scales: tuple[int, ...], classes: 
     metavar="NAME",
     help="Classes to show; repeat for more.  [default: those that share most cells]",
 )
-@click.option("--classes", default="cityscapes", show_default=True, help="Class table: a bundled name or a file.")
-@click.option(
-    "--encoding",
-    type=click.Choice(["auto", "trainIds", "labelIds"]),
-    default="auto",
-    show_default=True,
-    help="What the ids in LABEL mean.",
-)
+@_classes_option
+@_encoding_option
 def targets(label: Path, output: Path | None, stride: int, names: tuple[str, ...], classes: str, encoding: str) -> None:
     """Show what a head at a stride is asked to learn of a LABEL image: entropy, and a map for each class.
 

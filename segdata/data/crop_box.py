@@ -142,7 +142,7 @@ def crop_label(
     return cropped
 
 
-def count_classes(ids: NDArray[np.uint8], box: CropBox, *, origin: tuple[int, int] = (0, 0)) -> NDArray[np.int64]:
+def count_crop(ids: NDArray[np.uint8], box: CropBox, *, origin: tuple[int, int] = (0, 0)) -> NDArray[np.int64]:
     """Count the pixels of each id in a crop of a label image, padding not among them: shape (256,).
 
     Parameters

@@ -11,7 +11,7 @@ from segdata.codecs.photos import open_photo
 from segdata.codecs.png_chunks import MAX_PIXELS
 from segdata.config.recipe import AugmentationRecipe
 from segdata.data.augmentation import Augmentation, aligned, draw_augmentation, other_places
-from segdata.data.crop_box import CropBox, count_classes, crop_image, crop_label, place_crop
+from segdata.data.crop_box import CropBox, count_crop, crop_image, crop_label, place_crop
 from segdata.data.resampling import scale_to_fit
 from segdata.errors import LabelError, SettingsError
 from segdata.labels.classes import IGNORE_ID
@@ -129,7 +129,7 @@ class CropReader:
         """Say whether one class has so much of a crop's labeled pixels that it is to be placed anew."""
         if self.augmentation.cat_max_ratio == 1:
             return False
-        counts = count_classes(class_ids, box, origin=origin)[:IGNORE_ID]
+        counts = count_crop(class_ids, box, origin=origin)[:IGNORE_ID]
         return bool(counts.max() >= self.augmentation.cat_max_ratio * counts.sum())
 
     def place(self, draw: Draw, size: tuple[int, int], random: Augmentation) -> CropBox:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from segdata.data.crop_box import count_classes
+from segdata.data.crop_box import count_crop
 from segdata.errors import LabelError, SegdataError
 from segdata.sampling.class_index import ClassIndex
 from segdata.sampling.shares import share_text
@@ -221,7 +221,7 @@ def _crop_pixels(
         if label is None or label[0] != (draw.source, draw.image_id):
             label = (draw.source, draw.image_id), crops.read_label(draw.source, draw.image_id)
         ids = label[1]
-        counts[at] = count_classes(ids, crops.place_on(draw, ids))[: counts.shape[1]]
+        counts[at] = count_crop(ids, crops.place_on(draw, ids))[: counts.shape[1]]
     before, after = counts.reshape(2, positions.size, -1).sum(axis=1)
     return before, after, Measured("crops", positions.size, crops.augmentation.crop)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from segdata import __version__
 
 
-class Section(NamedTuple):
+class Part(NamedTuple):
     """A part of a page with its heading.
 
     Attributes
@@ -24,14 +24,14 @@ class Section(NamedTuple):
     body: str
 
 
-def page(title: str, sections: Sequence[Section], *, data: Mapping[str, Any] | None = None) -> str:
+def page(title: str, sections: Sequence[Part], *, data: Mapping[str, Any] | None = None) -> str:
     """Return a whole page: style, program and data stand in it.
 
     Parameters
     ----------
     title : str
         Plain text.
-    sections : sequence of Section
+    sections : sequence of Part
     data : mapping, optional
         What the page's program shows; see ``page.js``.
     """

@@ -12,14 +12,14 @@ from segdata.errors import SegdataError
 from segdata.labels.classes import ClassTable
 from segdata.labels.mapping import LabelMapping
 from segdata.layouts import open_labels
-from segdata.pages.html import Section, bar, facts, folded, paragraph, swatch, table
+from segdata.pages.html import Part, bar, facts, folded, paragraph, swatch, table
 from segdata.pages.thumbnails import gallery, label_layer, photo_layer, stack
 
 MOST_FAULTS = 100
 """Faulty files that are named."""
 
 
-def sections_of_conversion(folder: Path, report: Mapping[str, Any]) -> list[Section]:
+def sections_of_conversion(folder: Path, report: Mapping[str, Any]) -> list[Part]:
     """Return the page of what `convert-mapillary` or `convert` wrote.
 
     Parameters
@@ -32,11 +32,11 @@ def sections_of_conversion(folder: Path, report: Mapping[str, Any]) -> list[Sect
     totals = report["totals"]
     target = _target_table(report)
     return [
-        Section("Overview", _overview(report)),
+        Part("Overview", _overview(report)),
         *faults_section(report),
-        Section("Classes, before and after", _classes(totals, target)),
-        Section("From source to target", _flow(totals)),
-        Section("Most ignored", _most_ignored(folder, report, target)),
+        Part("Classes, before and after", _classes(totals, target)),
+        Part("From source to target", _flow(totals)),
+        Part("Most ignored", _most_ignored(folder, report, target)),
     ]
 
 
@@ -61,14 +61,14 @@ def settings_of(report: Mapping[str, Any]) -> str:
     return folded("Settings", facts(told))
 
 
-def faults_section(report: Mapping[str, Any]) -> list[Section]:
+def faults_section(report: Mapping[str, Any]) -> list[Part]:
     """Return the files that failed; nothing where none did."""
     failed = [(key, entry["message"]) for key, entry in report["files"].items() if entry["status"] == "error"]
     if not failed:
         return []
     lines = "".join(f"<li>{escape(str(message))}</li>" for _, message in failed[:MOST_FAULTS])
     more = paragraph(f"and {len(failed) - MOST_FAULTS:,} more") if len(failed) > MOST_FAULTS else ""
-    return [Section("Files that failed", f"<ul>{lines}</ul>{more}")]
+    return [Part("Files that failed", f"<ul>{lines}</ul>{more}")]
 
 
 def _overview(report: Mapping[str, Any]) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 from segdata.experiments.statistics import Summary, summarize
 from segdata.experiments.tables import HEADS, class_rows, fixed, sentence, summary_rows
 from segdata.pages.charts import line_chart
-from segdata.pages.html import Section, facts, paragraph, table
+from segdata.pages.html import Part, facts, paragraph, table
 
 
-def sections_of_experiment(folder: Path) -> list[Section]:
+def sections_of_experiment(folder: Path) -> list[Part]:
     """Return the page of what `segdata experiment run` came to so far."""
     summary = summarize(folder)
     finished, planned = summary.num_runs
@@ -27,16 +27,16 @@ def sections_of_experiment(folder: Path) -> list[Section]:
     compared = "".join(paragraph(sentence(one, summary.measure)) for one in summary.differences)
     head, *rows = class_rows(summary)
     sections = [
-        Section("Overview", overview),
-        Section("Arms", arms + compared),
-        Section("Over training", f'<div class="charts">{_curves(summary)}</div>'),
-        Section("Classes", table(head, rows, caption="mean IoU over the runs of an arm, in percent")),
+        Part("Overview", overview),
+        Part("Arms", arms + compared),
+        Part("Over training", f'<div class="charts">{_curves(summary)}</div>'),
+        Part("Classes", table(head, rows, caption="mean IoU over the runs of an arm, in percent")),
     ]
     if all(one.last and one.last.boundary_miou is not None for runs in summary.runs.values() for one in runs):
         boundary = summarize(folder, boundary=True)
         rows = [[arm, *row] for arm, row in summary_rows(boundary)]
         told = "".join(paragraph(sentence(one, boundary.measure)) for one in boundary.differences)
-        sections.append(Section("Boundary IoU", table(["arm", *HEADS], rows, caption="boundary IoU in percent") + told))
+        sections.append(Part("Boundary IoU", table(["arm", *HEADS], rows, caption="boundary IoU in percent") + told))
     return sections
 
 

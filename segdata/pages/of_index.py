@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from segdata.data.draw_summary import summarize_epoch, summarize_index
-from segdata.pages.html import Section, bar, facts, paragraph, table
+from segdata.pages.html import Part, bar, facts, paragraph, table
 from segdata.sampling.class_index import ClassIndex
 from segdata.sampling.stream import Source, Stream
 
@@ -11,7 +11,7 @@ CLASS_UNIFORM = 0.5
 """Part of the draws by class that the page shows: that of hierarchical multi-scale attention."""
 
 
-def sections_of_index(path: Path, class_uniform: float = CLASS_UNIFORM) -> list[Section]:
+def sections_of_index(path: Path, class_uniform: float = CLASS_UNIFORM) -> list[Part]:
     """Return the page of what `segdata index` wrote.
 
     Parameters
@@ -43,10 +43,10 @@ def sections_of_index(path: Path, class_uniform: float = CLASS_UNIFORM) -> list[
     ]  # fmt: skip
     head = ["class", "images", "of all images", "tiles", "pixels", "share of labeled pixels"]
     where = table(head, rows, caption="where each class stands")
-    return [Section("Overview", overview), Section("Classes", where), _drawn(index, class_uniform)]
+    return [Part("Overview", overview), Part("Classes", where), _drawn(index, class_uniform)]
 
 
-def _drawn(index: ClassIndex, class_uniform: float) -> Section:
+def _drawn(index: ClassIndex, class_uniform: float) -> Part:
     """Return what an epoch of as many draws as images holds."""
     stream = Stream([Source(index, class_uniform=class_uniform)])
     epoch = summarize_epoch(stream, 0, max(index.num_images, 1000))
@@ -58,4 +58,4 @@ def _drawn(index: ClassIndex, class_uniform: float) -> Section:
     told = table(["class", "share of pixels, image by image and as drawn", "times", "draws of the class"], rows,
                  caption="blue: drawn image by image; orange: as drawn")  # fmt: skip
     about = f"With class_uniform {class_uniform:g}; {epoch.measured}."
-    return Section("What drawing by class changes", paragraph(about) + told)
+    return Part("What drawing by class changes", paragraph(about) + told)

@@ -20,7 +20,7 @@ from segdata.layouts import Encoding, LabeledImage
 from segdata.logs import progress_bar
 from segdata.metrics.scores import Scores
 from segdata.pages.charts import line_chart
-from segdata.pages.html import Cell, Section, bar, facts, paragraph, swatch, table
+from segdata.pages.html import Cell, Part, bar, facts, paragraph, swatch, table
 from segdata.pages.thumbnails import gallery, label_layer, photo_layer, stack
 
 RECIPE = "recipe.yaml"
@@ -52,7 +52,7 @@ class ImageScores(NamedTuple):
 
 def sections_of_run(
     folder: Path, predictions: Path | None, *, progress: bool = False
-) -> tuple[list[Section], dict[str, Any]]:
+) -> tuple[list[Part], dict[str, Any]]:
     """Return the page of what `segdata train` wrote, and the data of its program.
 
     Parameters
@@ -73,19 +73,19 @@ def sections_of_run(
     steps = [one for one in records if one.get("kind") == "train"]
     evaluations = [one for one in records if one.get("kind") == "evaluation"]
     sections = [
-        Section("Overview", _overview(recipe, steps, evaluations)),
-        Section("Over training", f'<div class="charts">{"".join(_charts(steps, evaluations))}</div>'),
+        Part("Overview", _overview(recipe, steps, evaluations)),
+        Part("Over training", f'<div class="charts">{"".join(_charts(steps, evaluations))}</div>'),
     ]
     if evaluations:
-        sections.append(Section("Classes", _classes(recipe.table, evaluations)))
+        sections.append(Part("Classes", _classes(recipe.table, evaluations)))
     if predictions is None:
         return sections, {}
     found = _images_of(recipe)
     scores = _image_scores(found, predictions, recipe.table, progress=progress)
     sections += [
-        Section("Confusion", _confusion(scores.total)),
-        Section("Images", _explorer(scores)),
-        Section("Images to look at", _shots(found, predictions, scores, recipe.table)),
+        Part("Confusion", _confusion(scores.total)),
+        Part("Images", _explorer(scores)),
+        Part("Images to look at", _shots(found, predictions, scores, recipe.table)),
     ]
     return sections, {"scores": _as_data(scores)}
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from segdata.errors import SegdataError
 from segdata.labels.classes import ClassTable
-from segdata.pages.html import Section, bar, facts, swatch, table
+from segdata.pages.html import Part, bar, facts, swatch, table
 from segdata.pages.of_conversion import faults_section, settings_of, state_facts
 
 
-def sections_of_store(folder: Path, report: Mapping[str, Any]) -> list[Section]:
+def sections_of_store(folder: Path, report: Mapping[str, Any]) -> list[Part]:
     """Return the page of what `precompute-cpp` wrote.
 
     Parameters
@@ -49,7 +49,7 @@ def sections_of_store(folder: Path, report: Mapping[str, Any]) -> list[Section]:
         for name, number in sorted(totals["pixels"].items(), key=lambda item: (-item[1], item[0]))
     ]
     classes = table(["class", "pixels", "share of labeled pixels"], rows, caption="what the labels hold, largest first")
-    return [Section("Overview", overview), *faults_section(report), Section("Classes", classes)]
+    return [Part("Overview", overview), *faults_section(report), Part("Classes", classes)]
 
 
 def _colors(name: str) -> dict[str, tuple[int, int, int]]:

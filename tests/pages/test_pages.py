@@ -19,7 +19,7 @@ from segdata.config.recipe import load_recipe
 from segdata.errors import SettingsError
 from segdata.metrics.scores import Scores
 from segdata.pages.charts import line_chart, ticks
-from segdata.pages.html import Section, bar, facts, page, paragraph, table
+from segdata.pages.html import Part, bar, facts, page, paragraph, table
 from segdata.pages.of_run import ImageScores, _as_data, _explorer
 from segdata.pages.page_of import page_of
 from segdata.synthetic import write_vistas
@@ -176,7 +176,7 @@ def test_parts_of_a_page_escape_what_they_are_given():
         + table([hostile], [[hostile, bar(0.5, hostile)]], caption=hostile)
     )
     body += line_chart(hostile, {hostile: [(0, 1.0), (1, 2.0)], "other": []})
-    text = page(hostile, [Section(hostile, body)], data={"x": hostile})
+    text = page(hostile, [Part(hostile, body)], data={"x": hostile})
     checked(text)
     assert "<b>" not in text
     assert json.loads(re.search(r'id="data">(.*?)</script>', text)[1]) == {"x": hostile}
@@ -205,7 +205,7 @@ def many_images(number: int) -> str:
     names = [f"aachen_{at:06d}_000019_leftImg8bit.png" for at in range(number)]
     classes = tuple(f"class {at}" for at in range(19))
     scores = ImageScores(Scores.empty(classes), names, np.nanmean(iou, axis=1).tolist(), iou)
-    return page("Run", [Section("Images", _explorer(scores))], data={"scores": _as_data(scores)})
+    return page("Run", [Part("Images", _explorer(scores))], data={"scores": _as_data(scores)})
 
 
 def test_a_page_of_25000_images_stays_below_10_megabytes():
