@@ -158,7 +158,10 @@ def _most_ignored(folder: Path, report: Mapping[str, Any], target: ClassTable | 
     listed = table(["label", "ignored pixels", "share"], rows, caption="labels of which most is ignored")
     if target is None:
         return listed
-    samples, encoding = open_labels(folder)
+    try:
+        samples, encoding = open_labels(folder)
+    except SegdataError as error:  # moved away, or not written yet
+        return listed + paragraph(f"Not shown: {error}")
     by_path = {sample.label.relative_to(folder): sample for sample in samples if sample.label is not None}
     stacks, lost = [], []
     for row in worst:

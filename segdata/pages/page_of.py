@@ -37,11 +37,14 @@ def page_of(
     SegdataError
         If it is none of these, or cannot be read.
     """
+    is_run = (path / RECIPE).is_file() and (path / METRICS).is_file()
+    if predictions is not None and not is_run:
+        raise SettingsError(f"{path}: is no run of training, whose validation images predictions could be of.")
     if path.is_file():
         return page(f"Class index {path.name}", sections_of_index(path, class_uniform))
     if (path / GRID).is_file():
         return page(f"Experiment {path.name}", sections_of_experiment(path))
-    if (path / RECIPE).is_file() and (path / METRICS).is_file():
+    if is_run:
         sections, data = sections_of_run(path, predictions, progress=progress)
         return page(f"Run {path.name}", sections, data=data)
     for name in (*CONVERSIONS, STORE):

@@ -157,6 +157,18 @@ def test_what_is_none_of_these_is_refused(tmp_path):
         page_of(tmp_path)
 
 
+def test_predictions_are_those_of_a_run(made):
+    with pytest.raises(SettingsError, match=r"is no run of training"):
+        page_of(made / "store", predictions=made / "predicted")
+
+
+def test_a_report_whose_labels_are_gone_is_shown_without_them(made, tmp_path):
+    shutil.copy(made / "converted/convert-mapillary.json", tmp_path)
+    text = page_of(tmp_path)
+    assert "Not shown: " in checked(text)
+    assert "data:image" not in text
+
+
 def test_the_command_writes_one_file_and_keeps_what_it_shows(made, tmp_path):
     output = tmp_path / "out" / "page.html"
     output.parent.mkdir()
