@@ -39,7 +39,7 @@ class ImageScores(NamedTuple):
         Of all together.
     names : list of str
     miou : list of float
-        Mean over the classes in label or prediction.
+        Mean over the classes in label or prediction; nan of an image whose label is wholly ignored.
     iou : ndarray of float64, shape (N, K)
         nan where a class stands in neither.
     """
@@ -190,7 +190,7 @@ def _image_scores(
             shown.update()
     iou = np.array(rows).reshape(len(pairs), classes.num_classes)
     known = ~np.isnan(iou)
-    miou = np.where(known, iou, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    miou = np.where(known.any(axis=1), np.where(known, iou, 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1), np.nan)
     return ImageScores(total, [_name(sample) for sample, _ in samples], miou.tolist(), iou)
 
 
@@ -241,24 +241,20 @@ def _explorer(scores: ImageScores) -> str:
 
 def _as_data(scores: ImageScores) -> dict[str, Any]:
     """Return scores in tenths of a percent: a page of 25,000 images stays small."""
-    iou = [[None if math.isnan(value) else round(1000 * value) for value in column] for column in scores.iou.T.tolist()]
-    return {
-        "names": scores.names,
-        "classes": list(scores.total.names),
-        "miou": [round(1000 * value) for value in scores.miou],
-        "iou": iou,
-    }
+    miou, *iou = (
+        [None if math.isnan(value) else round(1000 * value) for value in column]
+        for column in (scores.miou, *scores.iou.T.tolist())
+    )
+    return {"names": scores.names, "classes": list(scores.total.names), "miou": miou, "iou": iou}
 
 
 def _shots(
     samples: Sequence[tuple[LabeledImage, Encoding]], predictions: Path, scores: ImageScores, classes: ClassTable
 ) -> str:
     """Return the images that went worst, and the worst of each class."""
-    chosen = dict.fromkeys(np.argsort(scores.miou, kind="stable")[:NUM_SHOWN].tolist(), "mIoU")
+    chosen = dict.fromkeys(_worst(scores.miou)[:NUM_SHOWN], "mIoU")
     for class_id, name in enumerate(scores.total.names):
-        column = scores.iou[:, class_id]
-        order = [at for at in np.argsort(column, kind="stable").tolist() if not math.isnan(column[at])]
-        for at in order[:_PER_CLASS]:
+        for at in _worst(scores.iou[:, class_id])[:_PER_CLASS]:
             chosen.setdefault(at, name)
     shown = list(chosen.items())[:_MOST_SHOWN]
     pairs = pair_samples([samples[at] for at, _ in shown], predictions)
@@ -277,6 +273,11 @@ def _shots(
         "image to label to prediction."
     )
     return paragraph(told) + gallery(stacks, classes)
+
+
+def _worst(values: Sequence[float] | NDArray[np.float64]) -> list[int]:
+    """Return the places of the values from the lowest up, without those that are nan."""
+    return [int(at) for at in np.argsort(values, kind="stable") if not math.isnan(values[at])]
 
 
 def _class_ids(file: LabelFile, classes: ClassTable) -> NDArray[np.uint8]:

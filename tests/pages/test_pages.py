@@ -144,6 +144,20 @@ def test_with_predictions_it_shows_what_evaluate_prints(made):
     assert text.count("data:image/png") == 4  # a label and a prediction each
 
 
+def test_an_image_without_a_labeled_pixel_has_no_score(made, tmp_path):
+    shutil.copytree(made / "city", tmp_path / "city")
+    label = next((tmp_path / "city/gtFine/val/town").glob("*000001*labelTrainIds.png"))
+    Image.fromarray(np.full((40, 56), 255, np.uint8)).save(label)
+    shutil.copytree(made / "run", tmp_path / "run")
+    recipe = tmp_path / "run/recipe.yaml"
+    recipe.write_text(recipe.read_text().replace(str(made / "city"), str(tmp_path / "city")))
+    text = page_of(tmp_path / "run", predictions=made / "predicted")
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])["scores"]
+    assert data["miou"][1] is None
+    assert data["miou"][0] is not None
+    assert text.count("data:image/png") == 2
+
+
 def test_an_experiment_shows_the_table_and_the_comparisons():
     folder = Path(__file__).parents[2] / "docs/results/camvid-pspnet-short"
     told = checked(page_of(folder))
