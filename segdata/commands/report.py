@@ -20,9 +20,7 @@ _EXISTING = click.Path(exists=True, path_type=Path)
 @click.option(
     "--class-uniform",
     type=click.FloatRange(0, 1),
-    default=0.5,
-    show_default=True,
-    help="Of an index: the part of the draws by class of which the effect is shown.",
+    help="Of an index: the part of the draws by class of which the effect is shown.  [default: 0.5]",
 )
 @click.option(
     "-o",
@@ -33,7 +31,7 @@ _EXISTING = click.Path(exists=True, path_type=Path)
     help="Page to write.",
 )
 @handle_interrupts
-def command(*, source: Path, predictions: Path | None, class_uniform: float, output: Path) -> None:
+def command(*, source: Path, predictions: Path | None, class_uniform: float | None, output: Path) -> None:
     """Write a page of HTML that shows a converted data set, stored targets, a class index, a run or an experiment.
 
     The page is one file: it needs no network, and opens from a disk or an e-mail.

@@ -80,7 +80,7 @@ def other_places(seed: int, position: int) -> Iterator[tuple[float, float]]:
         yield row, column
 
 
-def aligned(box: CropBox, step: int, center: tuple[int, int] | None) -> CropBox:
+def align_box(box: CropBox, step: int, center: tuple[int, int] | None) -> CropBox:
     """Move a crop by less than a step so that it begins on a multiple of it, in pixels of the image.
 
     Parameters
@@ -98,7 +98,7 @@ def aligned(box: CropBox, step: int, center: tuple[int, int] | None) -> CropBox:
 
     Examples
     --------
-    >>> box = aligned(CropBox(3.0, 9.0, 1.0, (8, 8), (32, 32)), 4, None)
+    >>> box = align_box(CropBox(3.0, 9.0, 1.0, (8, 8), (32, 32)), 4, None)
     >>> box.top, box.left
     (0.0, 8.0)
     """

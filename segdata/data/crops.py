@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from segdata.codecs.photos import open_photo
 from segdata.codecs.png_chunks import MAX_PIXELS
 from segdata.config.recipe import AugmentationRecipe
-from segdata.data.augmentation import Augmentation, aligned, draw_augmentation, other_places
+from segdata.data.augmentation import Augmentation, align_box, draw_augmentation, other_places
 from segdata.data.crop_box import CropBox, count_crop, crop_image, crop_label, place_crop
 from segdata.data.resampling import scale_to_fit
 from segdata.errors import LabelError, SettingsError
@@ -139,7 +139,7 @@ class CropReader:
             scale = round(scale * self.scale_steps) / self.scale_steps
         box = place_crop(size, self.augmentation.crop, scale=scale, center=draw.center, where=random.where)
         step = self.align / scale
-        return aligned(box, int(step), draw.center) if self.align > 1 and step.is_integer() else box
+        return align_box(box, int(step), draw.center) if self.align > 1 and step.is_integer() else box
 
     def read_label(self, source: int, image_id: int) -> NDArray[np.uint8]:
         """Return the class ids of a whole label; see `read_label_of`."""

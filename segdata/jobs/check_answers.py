@@ -87,8 +87,11 @@ class Found:
         return [sample for sample in self.samples if sample.label is not None]
 
 
-def answers(found: Found, table: ClassTable) -> Iterator[Check]:
-    """Answer every question about one source, in the order in which one would fix things."""
+def answers(found: Found, table: ClassTable, *, prepared: bool = True) -> Iterator[Check]:
+    """Answer every question about one source, in the order in which one would fix things.
+
+    Without `prepared`, its index and pooled targets are left out.
+    """
     name = found.source.name
     if found.error is not None:
         yield Check(source=name, name="files", message="not found", faults=(found.error,))
@@ -104,7 +107,8 @@ def answers(found: Found, table: ClassTable) -> Iterator[Check]:
         yield Check(source=name, name=check, message=message, faults=faults)
     yield _encoding(found, table)
     yield _classes(found, table)
-    yield from _prepared(found, table)
+    if prepared:
+        yield from _prepared(found, table)
 
 
 def _files(found: Found) -> Check:

@@ -54,7 +54,8 @@ def check_datasets(
     deep : bool
         Decode every image; by default only its header is read. Labels are always decoded.
     limit : int, optional
-        Read only so many images and labels of each source, evenly spread.
+        Read only so many images and labels of each source, evenly spread, and leave index and pooled targets to whoever
+        opens them.
 
     Returns
     -------
@@ -66,7 +67,7 @@ def check_datasets(
     for each in found.values():
         each.read = list(take_evenly(each.labeled, limit))
     _read(found, data.table, settings, deep)
-    checks = [check for each in found.values() for check in answers(each, data.table)]
+    checks = [check for each in found.values() for check in answers(each, data.table, prepared=limit is None)]
     checks += _apart(found, data)
     return DatasetsReport(tuple(checks), {name: _named(each.pixels, data.table) for name, each in found.items()})
 

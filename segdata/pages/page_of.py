@@ -17,7 +17,7 @@ CONVERSIONS, STORE = ("convert-mapillary.json", "convert.json"), "precompute-cpp
 
 
 def page_of(
-    path: Path, *, predictions: Path | None = None, class_uniform: float = CLASS_UNIFORM, progress: bool = False
+    path: Path, *, predictions: Path | None = None, class_uniform: float | None = None, progress: bool = False
 ) -> str:
     """Return the page of a converted data set, a store, a class index, a run or an experiment, as HTML.
 
@@ -27,8 +27,8 @@ def page_of(
         The folder, or the file of an index.
     predictions : Path, optional
         Of a run: what `segdata predict` wrote for its validation images.
-    class_uniform : float
-        Of an index: the part of the draws by class of which the effect is shown.
+    class_uniform : float, optional
+        Of an index: the part of the draws by class of which the effect is shown; 0.5 if not given.
     progress : bool
         Show how far it is.
 
@@ -40,8 +40,11 @@ def page_of(
     is_run = (path / RECIPE).is_file() and (path / METRICS).is_file()
     if predictions is not None and not is_run:
         raise SettingsError(f"{path}: is no run of training, whose validation images predictions could be of.")
+    if class_uniform is not None and not path.is_file():
+        raise SettingsError(f"{path}: is not the file of a class index, whose draws --class-uniform is about.")
     if path.is_file():
-        return page(f"Class index {path.name}", sections_of_index(path, class_uniform))
+        shown = CLASS_UNIFORM if class_uniform is None else class_uniform
+        return page(f"Class index {path.name}", sections_of_index(path, shown))
     if (path / GRID).is_file():
         return page(f"Experiment {path.name}", sections_of_experiment(path))
     if is_run:

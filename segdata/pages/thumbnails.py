@@ -18,7 +18,7 @@ WIDTH = 480
 """Pixels of the longer side."""
 
 
-class Layer(NamedTuple):
+class ImageLayer(NamedTuple):
     """One image of a stack.
 
     Attributes
@@ -33,24 +33,24 @@ class Layer(NamedTuple):
     url: str
 
 
-def photo_layer(image: NDArray[np.uint8]) -> Layer:
+def photo_layer(image: NDArray[np.uint8]) -> ImageLayer:
     """Return an image of shape (3, H, W) as a small JPEG."""
     small = _small(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))), Image.Resampling.BOX)
     buffer = BytesIO()
     small.save(buffer, "JPEG", quality=72, optimize=True)
-    return Layer("image", f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}")
+    return ImageLayer("image", f"data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}")
 
 
-def label_layer(name: str, class_ids: NDArray[np.uint8], table: ClassTable) -> Layer:
+def label_layer(name: str, class_ids: NDArray[np.uint8], table: ClassTable) -> ImageLayer:
     """Return training ids of shape (H, W) in the colors of their classes as a small PNG."""
     small = _small(Image.fromarray(np.minimum(class_ids, table.num_classes).astype(np.uint8)), Image.Resampling.NEAREST)
     small.putpalette(class_colors(table).tobytes())
     buffer = BytesIO()
     small.save(buffer, "PNG", optimize=True)
-    return Layer(name, f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}")
+    return ImageLayer(name, f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}")
 
 
-def stack(layers: Sequence[Layer], caption: str) -> str:
+def stack(layers: Sequence[ImageLayer], caption: str) -> str:
     """Return images on one another, with a slider that fades from one to the next."""
     images = "".join(
         f'<img src="{layer.url}" alt="{escape(f"{layer.name} of {caption}")}" loading="lazy" decoding="async">'

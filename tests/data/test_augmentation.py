@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from segdata.config.recipe import AugmentationRecipe
-from segdata.data.augmentation import ColorStep, aligned, draw_augmentation
+from segdata.data.augmentation import ColorStep, align_box, draw_augmentation
 from segdata.data.color_tensors import change_colors
 from segdata.data.crop_box import CropBox
 
@@ -106,14 +106,14 @@ def test_blur_is_that_of_scipy(image):
 
 @pytest.mark.parametrize("center", [None, (17, 12)])
 def test_an_aligned_crop_begins_on_a_cell_and_keeps_the_pixel(center):
-    box = aligned(CropBox(10.0, 5.0, 1.0, (8, 8), (32, 32)), 8, center)
+    box = align_box(CropBox(10.0, 5.0, 1.0, (8, 8), (32, 32)), 8, center)
     assert (box.top % 8, box.left % 8) == (0, 0)
     if center is not None:
         assert (box.top, box.left) == (16, 8)
 
 
 def test_a_crop_larger_than_the_image_is_moved_with_the_image_inside():
-    assert aligned(CropBox(-3.0, 0.0, 1.0, (8, 8), (5, 8)), 4, None).top == 0.0
+    assert align_box(CropBox(-3.0, 0.0, 1.0, (8, 8), (5, 8)), 4, None).top == 0.0
 
 
 def test_several_factors_are_drawn_alike_and_two_are_a_range():

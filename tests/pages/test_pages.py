@@ -174,6 +174,8 @@ def test_what_is_none_of_these_is_refused(tmp_path):
 def test_predictions_are_those_of_a_run(made):
     with pytest.raises(SettingsError, match=r"is no run of training"):
         page_of(made / "store", predictions=made / "predicted")
+    with pytest.raises(SettingsError, match=r"is not the file of a class index"):
+        page_of(made / "store", class_uniform=0.5)
 
 
 def test_a_report_whose_labels_are_gone_is_shown_without_them(made, tmp_path):
