@@ -142,3 +142,24 @@ def test_real_camvid_passes_and_counts_as_numpy_does(real_data: Path) -> None:
     labels = [read_label(path) for path in (real_data / "camvid" / "val" / "labels").iterdir()]
     assert result.exit_code == 0
     assert pixels["car"] == sum(int((label == 8).sum()) for label in labels)
+
+
+def test_a_threshold_that_ignores_every_pixel_is_no_other_table(tmp_path: Path) -> None:
+    place = tmp_path / "autolabeled/train_extra/a"
+    image = tmp_path / "leftImg8bit/train_extra/a/a_000000_000019_leftImg8bit.png"
+    for folder in (place, image.parent):
+        folder.mkdir(parents=True)
+    Image.new("RGB", (2, 1)).save(image)
+    (place / image.name).write_bytes(encode_label(np.array([[7, 8]], np.uint8)))
+    (place / f"{image.stem}_prob.png").write_bytes(encode_label(np.array([[90, 100]], np.uint8)))
+    (tmp_path / "recipe.yaml").write_text("""
+extends: cityscapes-fcn-ce
+data:
+  sources:
+    train: {root: autolabeled, annotation: auto, splits: [train_extra], confidence: 0.9}
+  validation: null
+""")
+    found = check(tmp_path, recipe=str(tmp_path / "recipe.yaml"))
+    assert found.exit_code == 1
+    assert "no pixel of any class of 'cityscapes' has a confidence of 0.9. Lower the source's" in found.stderr
+    assert "Is it another table?" not in found.stderr

@@ -37,9 +37,7 @@ def recipe_parts() -> dict[str, list[str]]:
     return {part: [stem for stem in found if not stem.startswith("_")] for part, found in stems.items()}
 
 
-def read_layers(
-    name_or_path: str | Path, overrides: Sequence[str] = (), relative_to: Path | None = None
-) -> list[Layer]:
+def read_layers(name_or_path: str | Path, overrides: Sequence[str | Layer] = ()) -> list[Layer]:
     """Return what a recipe is made of, the weakest first: what its files extend, its files, the overrides.
 
     Raises
@@ -50,7 +48,7 @@ def read_layers(
     layers: list[Layer] = []
     for path in _files(name_or_path, Path()):
         layers += _read_file(path, (path,))
-    return layers + [read_override(text, relative_to) for text in overrides]
+    return layers + [each if isinstance(each, Layer) else read_override(each) for each in overrides]
 
 
 def read_override(text: str, relative_to: Path | None = None) -> Layer:

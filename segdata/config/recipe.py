@@ -104,17 +104,16 @@ class Recipe(Section):
         return {**self.loss.arguments(), "align_corners": self.model.align_corners}
 
 
-def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = (), *, relative_to: Path | None = None) -> Recipe:
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str | Layer] = ()) -> Recipe:
     """Load a recipe: a bundled name or a YAML file, what it extends, and what is set over it.
 
     Parameters
     ----------
     name_or_path : str or pathlib.Path
         ``cityscapes-pspnet-cpp`` or ``my-recipe.yaml``.
-    overrides : sequence of str
-        ``key=value`` with a dotted key and a YAML value, as ``optimizer.lr=0.005``; later ones win.
-    relative_to : pathlib.Path, optional
-        What paths in the overrides are relative to; the current folder if not given.
+    overrides : sequence of str or Layer
+        ``key=value`` with a dotted key and a YAML value, as ``optimizer.lr=0.005``; later ones win. Paths are relative
+        to the current folder; those of another one come read, from `read_override`.
 
     Returns
     -------
@@ -131,7 +130,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = (), *, rela
     >>> recipe.optimizer.lr, recipe.schedule.iterations, recipe.augmentation.crop
     (0.02, 80000, (512, 1024))
     """
-    layers = read_layers(name_or_path, overrides, relative_to)
+    layers = read_layers(name_or_path, overrides)
     for layer in layers:
         refuse_unknown_keys(layer, Recipe)
     keys = merge([_defaults(name_or_path), *layers])

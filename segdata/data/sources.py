@@ -146,6 +146,7 @@ def _open(
         index = ClassIndex.load(recipe.index, check=False)
         on_first(index.refuse_stale)
         _refuse_other_table(index, data.table, recipe.index)
+        _refuse_other_reading(index, recipe, recipe.index)
     else:
         plan = plan_source(recipe, data, indexes)
         if recipe.class_uniform == 0 and not scan_all:
@@ -212,6 +213,20 @@ def _item(sample: LabeledImage, recipe: SourceRecipe) -> IndexItem:
         confidence_name="" if confidence is None else path_below(confidence, recipe.root),
         image_path=sample.image,
     )
+
+
+def _refuse_other_reading(index: ClassIndex, recipe: SourceRecipe, path: Path) -> None:
+    """Raise where a recipe says of labels what their index, by which they are read, says otherwise."""
+    made = index.head.settings
+    told: dict[str, Any] = {"encoding": None if recipe.encoding == "auto" else recipe.encoding}
+    if recipe.annotation == "auto" or any(index.names("confidence")):
+        told["confidence"] = recipe.confidence
+    for key, value in told.items():
+        if value not in (None, made.get(key)):
+            raise SettingsError(
+                f"{path}: was made with --{key} {made.get(key)}, source '{recipe.name}' has {value}. Index again with "
+                f"--{key} {value}, or change the source."
+            )
 
 
 def _refuse_other_table(index: ClassIndex, table: ClassTable, path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Self
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from segdata.config.layering import bundled_recipes
+from segdata.config.layering import bundled_recipes, read_override
 from segdata.config.messages import Layer, first_fault, refuse_unknown_keys
 from segdata.config.recipe import Recipe, dump_recipe, load_recipe
 from segdata.config.section import Section
@@ -143,7 +143,7 @@ def plan(grid: Grid, folder: Path, overrides: Sequence[str] = ()) -> list[Planne
     folder : Path
         What paths in the grid are relative to.
     overrides : sequence of str
-        ``key=value`` over all settings of the grid.
+        ``key=value`` over all settings of the grid; paths in them are relative to the current folder.
 
     Raises
     ------
@@ -156,11 +156,15 @@ def plan(grid: Grid, folder: Path, overrides: Sequence[str] = ()) -> list[Planne
     for seed in grid.seeds:
         before[seed] += 1
         for name, arm in grid.arms.items():
-            settings = [f"{key}={_as_yaml(value)}" for key, value in {**grid.set, **arm.set}.items()]
+            settings = {**grid.set, **arm.set}.items()
             recipe = load_recipe(
                 _located(arm.config or grid.config or "", folder),
-                [*settings, *fixed, f"seed={seed}", *overrides],
-                relative_to=folder,
+                [
+                    *(read_override(f"{key}={_as_yaml(value)}", folder) for key, value in settings),
+                    *fixed,
+                    f"seed={seed}",
+                    *overrides,
+                ],
             )
             again = f"-{before[seed]}" if grid.seeds.count(seed) > 1 else ""
             runs.append(PlannedRun(f"{name}-seed{seed}{again}", name, seed, recipe))

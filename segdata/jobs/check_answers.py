@@ -166,8 +166,12 @@ def _classes(found: Found, table: ClassTable) -> Check:
     message = f"{table.num_classes - len(absent)} of {table.num_classes} classes have pixels"
     if absent:
         message += f"; none of {', '.join(absent)}"
-    nothing = len(absent) == table.num_classes
-    faults = (f"{found.source.root}: no pixel of any class of '{table.name}'. Is it another table?",) if nothing else ()
+    faults: tuple[str, ...] = ()
+    if len(absent) == table.num_classes:
+        fault = f"{found.source.root}: no pixel of any class of '{table.name}'"
+        unsure = found.source.confidence > 0 and any(sample.confidence for sample in found.read)
+        least = f" has a confidence of {found.source.confidence:g}. Lower the source's confidence, or label anew."
+        faults = (fault + (least if unsure else ". Is it another table?"),)
     return Check(source=found.source.name, name="classes", message=message, faults=faults)
 
 

@@ -111,6 +111,7 @@ def pair_samples(
         As for `find_pairs`.
     """
     by_name: dict[str, list[Path]] = defaultdict(list)
+    predictions = _label_images(predictions)
     predicted, predicted_encoding = open_labels(predictions, prediction_encoding)
     for item in predicted:
         assert item.label is not None
@@ -191,13 +192,23 @@ def told_inside(path: Path) -> Encoding | None:
     return next((encoding for encoding in ENDINGS if encoding == told), None)
 
 
+def _label_images(predictions: Path) -> Path:
+    """Return the folder of label images where `segdata predict` wrote overlays and the like beside it."""
+    if not (predictions / "predict.json").is_file():
+        return predictions
+    if not (predictions / "labels").is_dir():
+        raise LayoutError(f"{predictions}: holds no labels. Predict with --write labels, into another folder.")
+    return predictions / "labels"
+
+
 def _prediction_of(sample: LabeledImage, by_name: dict[str, list[Path]], root: Path) -> Path | None:
     """Return the one prediction of a label; where names are not enough, the one that lies as the label does."""
     assert sample.label is not None
-    candidates = by_name.get(bare_name(sample.label), [])
-    if len(candidates) > 1:
-        folders = sample.relative.parent.parts
-        candidates = [path for path in candidates if _ends_alike(path.relative_to(root).parent.parts, folders)]
+    named = by_name.get(bare_name(sample.label), [])
+    folders = sample.relative.parent.parts
+    candidates = [path for path in named if _ends_alike(path.relative_to(root).parent.parts, folders)]
+    if len(named) == 1 or not candidates:
+        candidates = named
     if len(candidates) > 1:
         raise LayoutError(f"{sample.label}: two predictions for it, {candidates[0]} and {candidates[1]}. Remove one.")
     return candidates[0] if candidates else None

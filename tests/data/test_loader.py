@@ -10,16 +10,18 @@ import pytest
 import torch
 from small_runs import small_recipe
 
+from segdata.batch.work import BatchSettings
 from segdata.codecs.png import encode_label, read_label
 from segdata.cpp.store import encode_cpp
 from segdata.cpp.targets import pool_targets
 from segdata.cpp.tensors import cpp_counts
 from segdata.data.crop_box import place_crop
 from segdata.data.loader import Batch, BatchLoader, PooledTargets, Sample, TrainingDataset, collate, prepare_images
-from segdata.data.sources import open_sources
+from segdata.data.sources import open_sources, plan_source
 from segdata.data.stored_targets import image_areas
 from segdata.errors import LabelError, SegdataError, SettingsError
 from segdata.files import digest_of_bytes
+from segdata.sampling.index_builder import build_index
 from segdata.sampling.sampler import MixedClassUniformSampler
 from segdata.sampling.stream import Draw, Stream
 from segdata.training.step import batch_targets, count_targets
@@ -243,6 +245,25 @@ def test_an_index_that_is_kept_is_made_again_when_a_confidence_image_comes(tmp_p
     (tmp_path / "kept.png").rename(confidence)
     second = open_sources(recipe.data, tmp_path / "indexes")[1].source.index
     assert (first.confidence_path(0), second.confidence_path(0)) == (None, confidence)
+
+
+@pytest.mark.parametrize(
+    ("key", "made", "told"),
+    [("confidence", "0.5", "0.9"), ("confidence", "0", "0.9"), ("encoding", "labelIds", "trainIds")],
+)
+def test_an_index_of_labels_that_were_read_otherwise_is_refused(tmp_path, key, made, told):
+    auto_labels(tmp_path)
+    choice = ("data.sources.uniform.annotation=auto", f"data.sources.uniform.{key}={made}")
+    recipe = small_recipe(tmp_path, *choice)
+    plan = plan_source(recipe.data.located_sources[1], recipe.data, tmp_path)
+    build_index(plan, BatchSettings())
+    named = f"data.sources.uniform.index={plan.output}"
+    open_sources(small_recipe(tmp_path, *choice, named).data, tmp_path / "indexes")
+    other = small_recipe(tmp_path, *choice, f"data.sources.uniform.{key}={told}", named)
+    with pytest.raises(
+        SettingsError, match=rf"was made with --{key} {made}.*, source 'uniform' has {told}\. Index again"
+    ):
+        open_sources(other.data, tmp_path / "indexes")
 
 
 def test_an_index_that_is_kept_gets_the_times_of_a_copied_data_set(tmp_path):

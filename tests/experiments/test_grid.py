@@ -46,6 +46,14 @@ def test_runs_are_planned_seed_by_seed_with_the_settings_of_grid_and_arm(tmp_pat
     assert runs[0].recipe.data.root == tmp_path / "other"  # relative to the grid, wherever the command is run
 
 
+def test_paths_of_the_command_are_relative_to_where_it_is_run(tmp_path, recipe, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    grid = Grid(config="small.yaml", arms={"a": Arm()}, seeds=(0,))
+    (run,) = plan(grid, tmp_path, ["data.root=city"])
+    assert run.recipe.data.root == tmp_path / "elsewhere" / "city"
+
+
 def test_overrides_win_and_reproducible_fixes_algorithms_and_threads(tmp_path, recipe):
     grid = Grid(config="small.yaml", arms={"a": Arm(set={"optimizer.lr": 0.1})}, seeds=(0,), reproducible=True)
     (run,) = plan(grid, tmp_path, ["optimizer.lr=0.2"])

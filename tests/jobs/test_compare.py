@@ -99,6 +99,26 @@ def test_two_predictions_for_one_label_are_refused(tmp_path):
         find_pairs(tmp_path / "predicted", tmp_path / "labels")
 
 
+def test_of_two_predictions_in_other_folders_none_is_taken(tmp_path):
+    write(tmp_path / "labels/x" / "1.png", [[0]])
+    for folder in "ab":
+        write(tmp_path / "predicted" / folder / "1.png", [[0]])
+    with pytest.raises(LayoutError, match=r"labels/x/1\.png: two predictions for it, .*a/1\.png and .*b/1\.png"):
+        find_pairs(tmp_path / "predicted", tmp_path / "labels")
+
+
+def test_of_what_predict_wrote_the_labels_are_taken(tmp_path):
+    write(tmp_path / "labels" / "x" / "1.png", [[0]])
+    write(tmp_path / "predicted" / "overlay" / "1.png", [[0]])
+    (tmp_path / "predicted" / "predict.json").write_text("{}")
+    with pytest.raises(LayoutError, match=r"predicted: holds no labels\. Predict with --write labels"):
+        find_pairs(tmp_path / "predicted", tmp_path / "labels")
+    label = tmp_path / "predicted" / "labels" / "1.png"
+    write(label, [[0]])
+    (pair,) = find_pairs(tmp_path / "predicted", tmp_path / "labels")
+    assert pair.prediction.path == label
+
+
 def test_a_label_without_prediction_is_named(tmp_path, city, predictions):
     shutil.copytree(predictions, tmp_path, dirs_exist_ok=True)
     with pytest.raises(LayoutError, match=r"no prediction for 1 of 1 labels, first .*_000000_000019_gtFine_label"):

@@ -83,7 +83,8 @@ def made(tmp_path_factory) -> Path:
     run("index", folder / "converted", "--split", "train", "--tile", "32", "-o", folder / "x.index.npz")
     recipe = write_recipe(folder, run="checkpoint_every: 4, evaluate_every: 3")
     train(load_recipe(recipe, ["evaluation.boundary=true"]), folder / "run", progress=False)
-    run("predict", folder / "run", folder / "city/leftImg8bit/val", folder / "predicted")
+    images, kinds = folder / "city/leftImg8bit/val", ("--write", "labels", "--write", "overlay")
+    run("predict", folder / "run", images, folder / "predicted", *kinds)
     return folder
 
 
