@@ -5,6 +5,7 @@ A file is read as data only (``weights_only=True``): nothing in it is run.
 
 import contextlib
 import errno
+import filecmp
 import os
 import re
 import zipfile
@@ -80,16 +81,30 @@ class CheckpointFolder:
             sweep_temporaries([path, *self.paths(), self.out / BEST])
         write_checkpoint(path, state)
         if best:
-            try:
-                link_atomic(path, self.out / BEST, "hardlink")
-            except StoreError:  # a file system without hard links
-                link_atomic(path, self.out / BEST, "copy")
+            self.keep_as_best(step)
         for old in self.paths()[: -self.keep_last]:
             try:
                 old.unlink(missing_ok=True)
             except OSError as error:  # no reason to end a run whose newest checkpoint is on the disk
                 logger.warning(explain_os_error(error, "cannot be removed", old))
         return path
+
+    def keep_as_best(self, step: int) -> None:
+        """Make the checkpoint of a step ``best.pt``, unless it is so already.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written.
+        """
+        path, best = self.path(step), self.out / BEST
+        with contextlib.suppress(OSError):
+            if best.samefile(path) or filecmp.cmp(best, path, shallow=False):
+                return
+        try:
+            link_atomic(path, best, "hardlink")
+        except StoreError:  # a file system without hard links
+            link_atomic(path, best, "copy")
 
     def latest(self, warn: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
         """Return the newest checkpoint that is whole, and what it holds; None if there is none.

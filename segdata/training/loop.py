@@ -110,6 +110,10 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, progress: bo
         state = _read_state(recipe, folder, world)
         world.on_first(lambda: refuse_faulty_data(recipe.data))
         run = Run(recipe, out, world, state, progress=progress)
+        if (
+            run.progress.step == run.progress.best_step
+        ):  # a run may have ended between the checkpoint and its second name
+            world.on_first(lambda: folder.keep_as_best(run.progress.step))
         world.on_first(lambda: write_atomic(out / RECIPE, dump_recipe(recipe).encode()))
         try:
             return _Loop(run, folder, request, progress=progress).go()

@@ -16,10 +16,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from miniature import write_label
 
 import segdata
+from segdata.codecs.png import read_label
 from segdata.commands import group
 
 NAMES = ("a", "b/c", "b/d", "e")
 CONTENTS = st.integers(0, 18)
+MAPPING = "vistas-v1.2-to-cityscapes"
 
 
 def ids_of(content: int) -> np.ndarray:
@@ -29,6 +31,17 @@ def ids_of(content: int) -> np.ndarray:
 
 class History(RuleBasedStateMachine):
     """Labels that come, change and go; outputs that are lost or damaged; runs, shards and checks in between."""
+
+    WORDS: tuple[str, ...]
+    """Name and options of the command."""
+    ENDING: str
+    """Of an output."""
+    TOLD: int
+    """From how many bytes on an output says whose it is."""
+
+    def check(self, name: str, content: int) -> None:
+        """Assert that the output of a label is what it was made from."""
+        raise NotImplementedError
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,8 +55,8 @@ class History(RuleBasedStateMachine):
             for name in set(NAMES) - self.labels.keys():  # a run looks at the outputs of the labels there are
                 for path in (self.output(name), *self.output(name).parent.glob(f".{self.output(name).name}.*")):
                     path.unlink(missing_ok=True)
-            assert self.invoke("precompute-cpp", "labels", "targets", "--scales", "2", "--update") == 0
-            assert self.invoke("precompute-cpp", "labels", "straight", "--scales", "2") == 0
+            assert self.invoke(self.WORDS[0], "labels", "targets", *self.WORDS[1:], "--update") == 0
+            assert self.invoke(self.WORDS[0], "labels", "straight", *self.WORDS[1:]) == 0
             assert self.tree("targets") == self.tree("straight")
         shutil.rmtree(self.folder)
 
@@ -58,7 +71,7 @@ class History(RuleBasedStateMachine):
         return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
     def output(self, name: str) -> Path:
-        return self.folder / "targets" / f"{name}.cpp.npz"
+        return self.folder / "targets" / f"{name}{self.ENDING}"
 
     def due(self) -> set[str]:
         """Return the labels that have no valid output."""
@@ -87,18 +100,17 @@ class History(RuleBasedStateMachine):
         (self.folder / "labels" / f"{name}.png").unlink()
         del self.labels[name]
 
-    @precondition(lambda self: self.outputs)
+    @precondition(lambda self: self.outputs.keys() - self.damaged)
     @rule(data=st.data(), how=st.sampled_from(["lost", "cut", "a wrong bit"]))
     def harm_an_output(self, data: st.DataObject, how: str) -> None:
-        name = data.draw(st.sampled_from(sorted(self.outputs)))
+        name = data.draw(st.sampled_from(sorted(self.outputs.keys() - self.damaged)))
         path, content = self.output(name), self.output(name).read_bytes()
         if how == "lost":
             path.unlink()
             del self.outputs[name]
-            self.damaged.discard(name)
             return
         # Of fewer bytes, but some, nobody can say whose they were: such a file is kept, and a run says so.
-        at = data.draw(st.integers(64, len(content) - 1) | st.just(0))
+        at = data.draw(st.integers(self.TOLD, len(content) - 1) | st.just(0))
         path.write_bytes(content[:at] if how == "cut" else content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
         self.damaged.add(name)
 
@@ -114,7 +126,7 @@ class History(RuleBasedStateMachine):
     def run(self, update: bool, processes: str) -> None:
         stale = self.stale()
         code = self.invoke(
-            "precompute-cpp", "labels", "targets", "--scales", "2", "-j", processes, *(["--update"] if update else [])
+            self.WORDS[0], "labels", "targets", *self.WORDS[1:], "-j", processes, *(["--update"] if update else [])
         )
         self.made(self.due() | (stale if update else set()))
         assert code == (1 if stale and not update else 0)
@@ -122,30 +134,28 @@ class History(RuleBasedStateMachine):
     @precondition(lambda self: self.labels)
     @rule(overwrite=st.just(True))
     def run_over_everything(self, overwrite: bool) -> None:
-        assert self.invoke("precompute-cpp", "labels", "targets", "--scales", "2", "--overwrite") == 0
+        assert self.invoke(self.WORDS[0], "labels", "targets", *self.WORDS[1:], "--overwrite") == 0
         self.made(set(self.labels))
 
     @precondition(lambda self: self.labels)
     @rule()
     def say_what_would_be_done(self) -> None:
         before = self.tree("targets") if (self.folder / "targets").is_dir() else {}
-        self.invoke("precompute-cpp", "labels", "targets", "--scales", "2", "--dry-run")
+        self.invoke(self.WORDS[0], "labels", "targets", *self.WORDS[1:], "--dry-run")
         assert (self.tree("targets") if (self.folder / "targets").is_dir() else {}) == before
 
     @precondition(lambda self: self.labels)
     @rule(order=st.permutations(["1/3", "2/3", "3/3"]))
     def run_in_shards(self, order: list[str]) -> None:
         stale = self.stale()
-        codes = [
-            self.invoke("precompute-cpp", "labels", "targets", "--scales", "2", "--shard", shard) for shard in order
-        ]
+        codes = [self.invoke(self.WORDS[0], "labels", "targets", *self.WORDS[1:], "--shard", shard) for shard in order]
         self.made(self.due())
         assert (max(codes) == 1) == bool(stale)
 
     @precondition(lambda self: self.labels and not self.outputs.keys() - self.labels.keys())
     @rule()
     def verify_after_an_update(self) -> None:
-        assert self.invoke("precompute-cpp", "labels", "targets", "--scales", "2", "--update") == 0
+        assert self.invoke(self.WORDS[0], "labels", "targets", *self.WORDS[1:], "--update") == 0
         self.made(self.due() | self.stale())
         assert self.invoke("verify", "targets") == 0
         name = min(self.outputs)
@@ -158,12 +168,34 @@ class History(RuleBasedStateMachine):
     def outputs_are_what_they_were_made_from(self) -> None:
         for name, content in self.outputs.items():
             if name not in self.damaged:
-                found = segdata.load_cpp(self.output(name)).counts(2)
-                assert (found == segdata.cpp_counts(ids_of(content), 2)).all(), name
+                self.check(name, content)
+
+
+class Precomputing(History):
+    """Of targets."""
+
+    WORDS, ENDING, TOLD = ("precompute-cpp", "--scales", "2"), ".cpp.npz", 64
+
+    def check(self, name: str, content: int) -> None:
+        """Hold the counts against those of the label."""
+        found = segdata.load_cpp(self.output(name)).counts(2)
+        assert (found == segdata.cpp_counts(ids_of(content), 2)).all(), name
+
+
+class Converting(History):
+    """Of labels to other ids."""
+
+    WORDS, ENDING, TOLD = ("convert", "--mapping", MAPPING, "--unmapped", "ignore"), ".png", 64
+
+    def check(self, name: str, content: int) -> None:
+        """Hold the ids against those that the mapping gives."""
+        expected = segdata.remap_labels(ids_of(content), segdata.LabelMapping.load(MAPPING), unmapped="ignore")
+        assert (read_label(self.output(name)) == expected).all(), name
 
 
 @pytest.mark.slow
-def test_any_history_of_labels_and_outputs_ends_in_the_tree_of_a_straight_run():
+@pytest.mark.parametrize("command", [Precomputing, Converting])
+def test_any_history_of_labels_and_outputs_ends_in_the_tree_of_a_straight_run(command):
     quick = settings(
         max_examples=25,
         stateful_step_count=20,
@@ -171,4 +203,4 @@ def test_any_history_of_labels_and_outputs_ends_in_the_tree_of_a_straight_run():
         suppress_health_check=list(HealthCheck),
         derandomize=True,
     )
-    run_state_machine_as_test(History, settings=quick)
+    run_state_machine_as_test(command, settings=quick)

@@ -1,6 +1,7 @@
 """Whichever file operation fails: the output is whole, or there is one line and a second run gives the same tree."""
 
 import contextlib
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 from click.testing import CliRunner, Result
 from fault_injection import ERRORS, injected
 from PIL import Image
+from small_runs import differences, write_recipe
+from toy_model import write_toy_checkpoint
 
 from segdata.commands import group
 from segdata.errors import SegdataError
-from segdata.models.checkpoint import CheckpointFolder
+from segdata.models.checkpoint import CheckpointFolder, read_checkpoint
 
 
 def write_data(folder: Path) -> None:
@@ -25,10 +28,20 @@ def write_data(folder: Path) -> None:
         Image.fromarray(np.stack([ids] * 3, -1)).save(folder / "images" / f"{number}.png")
 
 
+def with_model(data: Path) -> Path:
+    """Return the folder of a run that has a model, written where it is first asked for."""
+    run_folder = data / "run"
+    if not run_folder.exists():
+        write_toy_checkpoint(run_folder, data)
+    return run_folder
+
+
 COMMANDS = {
     "precompute-cpp": lambda data, out: ["precompute-cpp", "--scales", "2", "4", data / "labels", out],
     "convert": lambda data, out: ["convert", "--mapping", "camvid-to-cityscapes", data / "labels", out],
     "index": lambda data, out: ["index", data / "labels", "--images", data / "images", "-o", out / "x.index.npz"],
+    "predict": lambda data, out: ["predict", with_model(data), data / "images", out, "--write", "probabilities"],
+    "autolabel": lambda data, out: ["autolabel", with_model(data), data / "images", out],
 }
 
 
@@ -38,6 +51,12 @@ def run(words: list[object]) -> Result:
 
 def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def without_middle_writes(seen: list[str]) -> list[int]:
+    """Return the places of all operations, of a row of writes the first, the middle and the last."""
+    rows = [list(row) for _, row in groupby(range(len(seen)), key=lambda at: (seen[at] == "write ") or -at)]
+    return sorted({row[at] for row in rows for at in (0, len(row) // 2, -1)})
 
 
 def assert_one_line(result: Result) -> None:
@@ -77,6 +96,40 @@ def test_commands(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     assert places > 20
     assert failures > places // 3
     print(f"{command}: {places} operations, {failures} ended with one line")
+
+
+@pytest.mark.slow
+def test_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = write_recipe(tmp_path, run="checkpoint_every: 2, evaluate_every: 3")
+
+    def train(folder: Path) -> Result:
+        return run(["train", "--config", recipe, "--set", "schedule.iterations=3", "--resume", "-o", folder / "out"])
+
+    def trained(folder: Path) -> list[dict[str, object]]:
+        latest = CheckpointFolder(folder / "out", keep_last=2).latest(pytest.fail)
+        assert latest is not None
+        best = read_checkpoint(folder / "out/best.pt")
+        return [{key: one[key] for key in ("model", "progress")} for one in (latest[1], best)]
+
+    assert train(tmp_path / "straight").exit_code == 0
+    straight = trained(tmp_path / "straight")
+    with injected(tmp_path / "counted", -1, 0, monkeypatch) as counted:
+        train(tmp_path / "counted")
+    chosen = without_middle_writes(counted.seen)
+    failures = 0
+    for place in chosen:
+        folder = tmp_path / str(place)
+        with injected(folder, place, ERRORS[place % len(ERRORS)], monkeypatch) as injection:
+            result = train(folder)
+        assert injection.failed
+        assert_one_line(result)
+        failures += result.exit_code != 0
+        again = train(folder)
+        assert again.exit_code == 0, (injection.seen[place], again.output, again.exception)
+        assert differences(trained(folder), straight) == [], injection.seen[place]
+        assert not list(folder.rglob("*tmp*")), injection.seen[place]
+    assert failures > len(chosen) // 3 > 10
+    print(f"train: {len(chosen)} of {len(counted.seen)} operations, {failures} ended with one line")
 
 
 @pytest.mark.parametrize("error", ERRORS)
