@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test fuzz versions audit check format lint types bench docs clean
+.PHONY: help demo test fuzz versions audit coverage check format lint types bench docs clean
 help:    ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
@@ -38,6 +38,16 @@ audit: $(VENV)/.dev  ## look up known vulnerabilities of the installed libraries
 	@$(BIN)/pip-audit --local --skip-editable --progress-spinner off > build/audit.txt 2>&1; grep -E 'known vulnerabilit' build/audit.txt || true
 	@printf '%s libraries could not be looked up\n' "$$(grep -c 'could not be audited' build/audit.txt)"
 	@! grep -E '^Found [0-9]+ known vulnerabilit' build/audit.txt
+
+# The second run has the kernels as plain Python, on tests that give them small inputs.
+KERNEL_TESTS = tests/cpp/test_pooling.py tests/cpp/test_sparse.py tests/cpp/test_scaling.py tests/codecs/test_png_filters.py \
+    tests/codecs/test_jpeg_rows.py tests/sampling/test_scan.py tests/sampling/test_shares.py tests/sampling/test_uniforms.py
+coverage: $(VENV)/.dev  ## branches of the rooms that determine numbers which no test takes
+	@rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -m "" --ignore=tests/gpu --ignore=tests/fuzz --ignore=tests/test_docs_run.py --ignore=tests/test_site.py
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest -W ignore::RuntimeWarning -k "not every_prefix_is_within" $(KERNEL_TESTS)
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 check: lint types audit test  ## what must be green before a commit
 

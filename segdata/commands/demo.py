@@ -12,8 +12,8 @@ import click
 from segdata.errors import SettingsError
 
 SIZE = (512, 1024)
-RECIPE = "tiny-seethroughnet-scenes"
-NUM_VISTAS, NUM_TRAIN, NUM_VAL, NUM_COARSE = 12, 8, 2, 6
+RECIPE = "tiny-deeplabv3plus-scenes"
+NUM_VISTAS, NUM_TRAIN, NUM_VAL, NUM_COARSE = 24, 16, 4, 8
 MARK = "made-by-segdata-demo.txt"
 
 
@@ -61,21 +61,21 @@ def chain(folder: Path) -> list[tuple[str, list[str]]]:
                     for name, share in mixture
                     for word in ("--source", f"{name}={at(f'{name}.index.npz')}:{share}")
                 ),
-                *("--plot", at("epoch.png"), "--crops", at("crops.jpg"), "--crop-size", "256", "256"),
+                *("--plot", at("epoch.png"), "--crops", at("crops.jpg"), "--crop-size", "64", "64"),
             ],
         ),
     ]
 
 
 def training(folder: Path) -> list[tuple[str, list[str]]]:
-    """Return the steps that need torch: train a tiny SeeThroughNet, measure it, look at what it makes of an image."""
+    """Return the steps that need torch: train a tiny DeepLabV3+, measure it, look at what it makes of an image."""
     run, images = str(folder / "run"), str(folder / "cityscapes" / "leftImg8bit" / "val")
     predictions = str(folder / "predictions")
     settings = ("--set", f"data.root={folder}")
-    stored = ("--set", "loss.targets=store", "--set", "augmentation.scale=[0.25, 0.5, 1]")
+    stored = ("--set", "loss.targets=store", "--set", "augmentation.scale=[0.5, 1, 2]")
     return [
         (
-            "A tiny SeeThroughNet, trained on that mixture and on the stored targets",
+            "A tiny DeepLabV3+, trained on that mixture and on the stored targets",
             ["train", "--config", RECIPE, *settings, *stored, "--out", run],
         ),
         ("How good it is on scenes that it has not seen", ["evaluate", run]),

@@ -187,8 +187,8 @@ def merge_fours(fine: Finer, mixed: NDArray[np.int64], parts: Parts) -> int:
         if num_least + num_greatest == 4 * fine.area:
             parts.ids[end], parts.ids[end + 1] = least, greatest
             parts.counts[end], parts.counts[end + 1] = num_least, num_greatest
-            cursor[0] += (ids[0] == MIXED) + (ids[1] == MIXED)
-            cursor[1] += (ids[2] == MIXED) + (ids[3] == MIXED)
+            cursor[0] += int(ids[0] == MIXED) + int(ids[1] == MIXED)
+            cursor[1] += int(ids[2] == MIXED) + int(ids[3] == MIXED)
             end += 2
         else:
             end = _merge_cell(fine, 2, 2 * row, left, cursor, tally, parts, end)
