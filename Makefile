@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test fuzz versions audit coverage check format lint types bench docs clean
+.PHONY: help demo test fuzz soak versions audit coverage check format lint types bench docs clean
 help:    ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
@@ -28,6 +28,9 @@ test: $(VENV)/.dev   ## run the tests (PYTEST_ARGS="-k name" for some)
 
 fuzz: $(VENV)/.dev   ## give every reader damaged files for SECONDS=60
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
+
+soak: $(VENV)/.dev  ## hours of kills: 20,000 labels and a training run, against straight ones
+	$(BIN)/python -m tests.soak
 
 versions: $(VENV)/.dev  ## install with other Pythons and the oldest libraries, and run the data commands
 	$(BIN)/python -m tests.versions
