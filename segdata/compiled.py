@@ -67,22 +67,31 @@ def _is_kept(kernel: Any) -> bool:
 
 
 class _Announcer(event.Listener):
-    """Says when the first kernel is compiled, and leaves the time that all take out of what progress estimates."""
+    """Says how many kernels are compiled, and leaves the time that it takes out of what progress estimates."""
 
-    _told, _depth, _begin = False, 0, 0.0
+    SECONDS = 3.0
+    """From one line to the next."""
+    _depth, _done, _begin, _told = 0, 0, 0.0, float("-inf")
 
     def on_start(self, event: event.Event) -> None:  # noqa: ARG002  # a kernel's compilation compiles those it calls
         if not self._depth:
             self._begin = time.monotonic()
-            if not self._told:
-                self._told = True
-                logger.info("compiling the kernels that are needed, once: some ten seconds")
+            self._tell()
         self._depth += 1
 
     def on_end(self, event: event.Event) -> None:  # noqa: ARG002
         self._depth -= 1
         if not self._depth:
+            self._done += 1
             leave_out_of_rates(time.monotonic() - self._begin)
+
+    def _tell(self) -> None:
+        """Log how many are done; which of the others this run will call is not known."""
+        if self._begin < self._told + self.SECONDS:
+            return
+        self._told = self._begin
+        others = sum(not _is_kept(kernel) for kernel in _kernels) if _cache else len(_kernels) - self._done
+        logger.info(f"compiling kernels, once: {self._done + 1} of at most {self._done + max(1, others)}")
 
 
 event.register("numba:compile", _Announcer())  # type: ignore[no-untyped-call]
