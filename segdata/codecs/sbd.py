@@ -21,7 +21,8 @@ def read_sbd_label(path: Path) -> NDArray[np.uint8]:
     except ImportError:
         raise LabelError(f"{path}: is a MATLAB file, which needs scipy. Install it with: pip install scipy.") from None
     try:
-        content = loadmat(path, variable_names=["GTcls"])
+        with path.open("rb") as file:  # of a path that leads nowhere scipy says that it is none
+            content = loadmat(file, variable_names=["GTcls"])
         ids = np.asarray(content["GTcls"]["Segmentation"][0, 0])
     except FileNotFoundError:
         raise LabelError(f"{path}: there is no such file. Copy it again from the download.") from None

@@ -15,6 +15,7 @@ from segdata.batch.report import encode_report, read_report
 from segdata.batch.run import Job, Plan, RunResult, run_plan
 from segdata.batch.work import BatchSettings
 from segdata.errors import LabelError, SettingsError, StoreError
+from segdata.files import only_run_in
 
 OUTSIDE = (
     '{"tool": "toy", "format": 1, "state": "complete", "settings": {}, '
@@ -186,6 +187,20 @@ def test_shards_of_other_settings_are_not_summed_up(tmp_path: Path) -> None:
     assert names(tmp_path) == ["toy.shard-2-of-2.json"]
 
 
+def test_shards_of_other_files_are_not_summed_up(tmp_path: Path) -> None:
+    run(tmp_path, "abcd", shard=(1, 2))
+    assert run(tmp_path, "abcde", shard=(2, 2)).all_outcomes is None
+    assert names(tmp_path) == ["toy.shard-1-of-2.json", "toy.shard-2-of-2.json"]
+
+
+def test_a_shard_does_not_sum_up_while_another_holds_the_folder(tmp_path: Path) -> None:
+    run(tmp_path, "abcd", shard=(1, 2))
+    with only_run_in(tmp_path, shared=True):
+        assert run(tmp_path, "abcd", shard=(2, 2)).all_outcomes is None
+    assert run(tmp_path, "abcd", done="abcd", shard=(2, 2)).all_outcomes is not None
+    assert names(tmp_path) == ["toy.json"]
+
+
 def test_a_run_that_stopped_early_keeps_what_was_said_of_the_files_it_did_not_try(tmp_path: Path) -> None:
     run(tmp_path, "abc")
     whole = (tmp_path / "toy.json").read_bytes()
@@ -260,7 +275,11 @@ def test_many_shards_at_once_end_well_and_leave_the_report_of_a_straight_run(tmp
         *("", '{"tool": ', "[]", '{"mapping": 1}', "[" * 100_000),
         '{"tool": "toy", "format": 1, "state": "complete", "settings": []}',
         '{"tool": "toy", "format": 1, "state": "odd", "settings": {}}',
+        '{"tool": "toy", "format": 1, "state": "complete", "settings": {}, "source": 3}',
+        '{"tool": "toy", "format": 1, "state": "complete", "settings": {}, "files": []}',
         '{"tool": "toy", "format": 1, "state": "complete", "settings": {}, "files": {"a": 3}}',
+        OUTSIDE % '", "message": 3, "b": "',
+        OUTSIDE % "b\\u0000",
         OUTSIDE % "../b",
         OUTSIDE % "/b",
     ],

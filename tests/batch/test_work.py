@@ -4,8 +4,11 @@ import os
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+
+from segdata.batch.work import work_on
 
 TAKES_AND_FREES = """
 import resource
@@ -32,3 +35,15 @@ def test_memory_freed_after_one_file_serves_the_next():
     command = [sys.executable, "-c", TAKES_AND_FREES]
     faults = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
     assert int(faults) < 500  # 20 times 4 MiB are 20,480 pages
+
+
+def test_the_traceback_of_what_nobody_foresaw_is_printed_on_request(monkeypatch, capsys):
+    def stumble(item):
+        raise KeyError("lost")
+
+    for wanted in ("", "1"):
+        monkeypatch.setenv("SEGDATA_DEBUG", wanted)
+        told = work_on(stumble, SimpleNamespace(key="a"))
+        assert told.message is not None
+        assert "unforeseen KeyError in test_work.py" in told.message
+        assert ("Traceback" in capsys.readouterr().err) == bool(wanted)

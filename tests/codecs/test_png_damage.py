@@ -195,3 +195,17 @@ def test_a_stream_that_is_not_zlib_is_refused(first):
     stream[0] = first
     with pytest.raises(LabelError, match=r"do not begin as a zlib stream does|are damaged"):
         decode_label(png(HEAD, chunk(b"IDAT", bytes(stream))), "x.png")
+
+
+def test_a_stream_with_every_pixel_but_no_end_is_short_of_it():
+    packer = zlib.compressobj()
+    open_ended = packer.compress(bytes(6 * 11)) + packer.flush(zlib.Z_SYNC_FLUSH)
+    data = png(header(10, 6, color_type=0), chunk(b"IDAT", open_ended))
+    with pytest.raises(LabelError, match=r"a\.png: .*fewer"):
+        decode_label(data, "a.png")
+
+
+def test_an_unknown_filter_in_an_interlaced_image_is_named():
+    data = png(header(1, 1, color_type=0, interlace=1), idat([9, 0]))
+    with pytest.raises(LabelError, match=r"a\.png: .*filter"):
+        decode_label(data, "a.png")

@@ -165,3 +165,8 @@ def test_the_side_of_a_cell_is_read_off_its_counts():
     assert cell_side(cpp_counts(np.zeros((30, 30), np.uint8), 7)) == 7
     with pytest.raises(SettingsError, match="the first cell holds 3 pixels"):
         cell_side(np.array([[[3]]], np.uint8))
+
+
+def test_another_word_for_overhanging_cells_is_refused():
+    with pytest.raises(SettingsError, match="ragged 'crop': what to do where cells overhang the label is 'ignore' or"):
+        cpp_counts(np.zeros((3, 3), np.uint8), 2, ragged="crop")

@@ -184,3 +184,10 @@ def test_areas_that_overflow_are_refused():
     scale = Fraction(1, 2**31)
     with pytest.raises(SettingsError, match=r"Choose a scale with a smaller denominator"):
         ScaledGrid(source_size=(4, 4), scale=(scale, scale), cell=2, box=(0, 0, 1, 1))
+
+
+@pytest.mark.parametrize("wrong", [{"source_size": (0, 4)}, {"box": (0, 0, 0, 3)}])
+def test_a_grid_of_no_pixels_is_refused(wrong):
+    grid = {"source_size": (1, 4), "scale": (1, 1), "cell": 1, "box": (0, 0, 1, 3)}
+    with pytest.raises(SettingsError, match="Sizes are 1 pixel or more"):
+        ScaledGrid(**{**grid, **wrong})

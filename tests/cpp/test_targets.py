@@ -100,3 +100,7 @@ def test_scales_are_put_in_order_and_none_is_refused():
     assert check_scales([8, 2, 8]) == (2, 8)
     with pytest.raises(SettingsError, match="scales: none given"):
         check_scales([])
+
+
+def test_targets_are_shown_in_a_line():
+    assert repr(pool_targets(made_label(1), [2, 4, 8])) == "<CPPTargets: 48x60 pixels, 19 classes, scales 2, 4, 8>"

@@ -216,3 +216,9 @@ def test_grids_of_several_shapes_are_refused(labels):
 def test_a_batch_of_another_number_than_grids_is_refused(labels, grids):
     with pytest.raises(LabelError, match=r"a batch of shape \(2, 22, 35\), and 3 grids"):
         scaled_counts(torch.from_numpy(labels[:2]), grids, num_classes=4)
+
+
+def test_where_nobody_waits_for_a_device_an_unknown_id_is_an_assertion_there(monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    with pytest.raises(RuntimeError, match="a label holds an id that is neither 0-3 nor 255"):
+        tensors.cpp_counts(torch.full((1, 4, 4), 9), 2, num_classes=4)

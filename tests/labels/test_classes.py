@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segdata.errors import MappingError
+from segdata.errors import LabelError, MappingError
 from segdata.labels.bundled import bundled_classes, bundled_folder
 from segdata.labels.classes import IGNORE_ID, ClassTable, LabelClass
+from segdata.labels.reading import refuse_contradiction
 
 ROAD = "- {id: 7, name: road, train: 0, color: [128, 64, 128]}"
 
@@ -186,3 +187,11 @@ def test_a_pipe_in_the_place_of_a_table_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "my.yaml")
     with pytest.raises(MappingError, match=r"cannot be read .Not a regular file"):
         ClassTable.load(tmp_path / "my.yaml")
+
+
+def test_a_label_that_says_of_itself_that_its_classes_are_others_is_refused():
+    settings = {"encoding": "trainIds", "classes": "voc2012", "classes_digest": ClassTable.load("voc2012").digest}
+    text = {"segdata": json.dumps({"settings": settings})}
+    refuse_contradiction(text, "a.png", encoding="trainIds", classes=ClassTable.load("voc2012"))
+    with pytest.raises(LabelError, match=r"a\.png: says that its classes are 'voc2012', and is read as 'cityscapes'"):
+        refuse_contradiction(text, "a.png", encoding="trainIds", classes=ClassTable.load("cityscapes"))

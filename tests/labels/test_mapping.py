@@ -233,3 +233,11 @@ def test_the_examples_of_the_page_load(tmp_path: Path) -> None:
     (tmp_path / "my-classes.yaml").write_text(classes, encoding="utf-8")
     assert rule(tmp_path, on_top).lookup()[[56, 58, 59, 60]].tolist() == [14, 16, 255, 14]
     assert rule(tmp_path, whole).lookup("labelIds")[:5].tolist() == [255, 255, 1, 0, 255]
+
+
+def test_a_class_without_an_id_in_files_has_no_place_in_a_lookup(tmp_path):
+    (tmp_path / "roads.yaml").write_text("source: cityscapes\ntarget: cityscapes\nmap: {road: [road]}\nrest: ignore\n")
+    lookup = LabelMapping.load(tmp_path / "roads.yaml").lookup("labelIds")
+    license_plate = ClassTable.load("cityscapes").classes[-1]
+    assert license_plate.id == -1
+    assert (lookup[7], lookup[8], lookup[255]) == (7, 0, -1)

@@ -1,5 +1,6 @@
 """The layout of Pascal VOC 2012: its lists, its own labels first, then the augmented ones."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from miniature import write_image, write_label, write_text
 from scipy.io import savemat
 
+from segdata.codecs.sbd import read_sbd_label
 from segdata.data.samples import read_sample
 from segdata.errors import LabelError, LayoutError
 from segdata.labels.classes import ClassTable
@@ -101,3 +103,14 @@ def test_the_table_has_the_colors_of_the_development_kit() -> None:
     assert table.num_classes == 21
     assert table.find("tvmonitor").color == (0, 64, 128)
     assert table.find("void").color == (224, 224, 192)
+
+
+def test_what_keeps_a_mat_file_from_being_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LabelError, match=r"gone\.mat: there is no such file"):
+        read_sbd_label(tmp_path / "gone.mat")
+    savemat(tmp_path / "wide.mat", {"GTcls": {"Segmentation": np.zeros((2, 2), np.int32)}})
+    with pytest.raises(LabelError, match=r"GTcls\.Segmentation is int32 of shape \(2, 2\)\. Expected is uint8"):
+        read_sbd_label(tmp_path / "wide.mat")
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    with pytest.raises(LabelError, match=r"is a MATLAB file, which needs scipy\. Install it with: pip install scipy"):
+        read_sbd_label(tmp_path / "wide.mat")

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from fractions import Fraction
 from itertools import islice
 
 import numpy as np
@@ -350,3 +351,12 @@ def test_shares_that_are_used_as_others_are_named_once(caplog):
         "source 'tiny': share 0.00001",
         "source 'rest': share 0.99999",
     ]
+
+
+def test_the_shares_are_those_that_were_asked_for():
+    assert sampler().shares == (Fraction(2, 5), Fraction(2, 5), Fraction(1, 5))
+
+
+def test_an_epoch_below_0_is_refused():
+    with pytest.raises(SettingsError, match="epoch -1: expected a number from 0"):
+        sampler().set_epoch(-1)
