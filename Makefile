@@ -43,8 +43,9 @@ audit: $(VENV)/.dev  ## look up known vulnerabilities of the installed libraries
 	@! grep -E '^Found [0-9]+ known vulnerabilit' build/audit.txt
 
 # The second run has the kernels as plain Python, on tests that give them small inputs.
-KERNEL_TESTS = tests/cpp/test_pooling.py tests/cpp/test_sparse.py tests/cpp/test_scaling.py tests/codecs/test_png_filters.py \
-    tests/codecs/test_jpeg_rows.py tests/sampling/test_scan.py tests/sampling/test_shares.py tests/sampling/test_uniforms.py
+KERNEL_TESTS = tests/cpp/test_pooling.py tests/cpp/test_sparse.py tests/cpp/test_scaling.py tests/cpp/test_store.py \
+    tests/codecs/test_png.py tests/codecs/test_png_filters.py tests/codecs/test_photos.py tests/codecs/test_jpeg_rows.py \
+    tests/sampling/test_scan.py tests/sampling/test_shares.py tests/sampling/test_uniforms.py
 coverage: $(VENV)/.dev  ## branches of the rooms that determine numbers which no test takes
 	@rm -rf build/coverage && mkdir -p build/coverage
 	$(BIN)/coverage run -m pytest -m "" --ignore=tests/gpu --ignore=tests/fuzz --ignore=tests/test_docs_run.py --ignore=tests/test_site.py

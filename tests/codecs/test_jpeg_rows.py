@@ -1,5 +1,6 @@
 """Rows of a JPEG alone are, to the bit, those of the whole image."""
 
+import zlib
 from io import BytesIO
 
 import numpy as np
@@ -152,3 +153,64 @@ def test_predictors_are_raised_with_the_categories_that_a_table_has():
     for value in (-1023, -7, 0, 1, 2, 1000):
         found = parts._raising([value, 0, 0])
         assert found is None or [sum(steps) for steps in found] == [value, 0, 0]
+
+
+def test_bytes_of_another_kind_are_no_index(rng):
+    body = split_jpeg(jpeg(scene(rng))).index().to_bytes()[:-4]
+    for other in (b"segrows0" + body[8:], body + b"\0\0"):
+        assert RowIndex.from_bytes(other + zlib.crc32(other).to_bytes(4, "little")) is None
+
+
+def blocks_of(levels: np.ndarray) -> np.ndarray:
+    """Return an image of 8 x 8 pixels for each level."""
+    return np.kron(levels, np.ones((8, 8), int)).astype(np.uint8)
+
+
+def test_a_table_without_small_categories_raises_a_predictor_by_a_detour(rng):
+    # DC values of -64 and 8, so that differences are 0 or of 7 bits, and the next row begins with 8
+    data = jpeg(blocks_of(np.tile([120, 120, 129, 129], (4, 2))), quality=100, optimize=True)
+    assert split_jpeg(data)._raising([8]) == [[72, -64]]
+    assert_rows_are_equal(data, rng)
+
+
+def test_where_a_row_is_too_short_for_the_detour_the_file_is_left_to_a_decoder():
+    parts = split_jpeg(jpeg(blocks_of(np.array([[120, 120, 129, 129, 129]]).T), quality=100, optimize=True))
+    assert parts._raising([8]) is None
+    assert parts.splice(parts.index(), 32, 40) is None
+
+
+def test_where_a_table_has_no_code_for_no_difference_the_file_is_left_to_a_decoder():
+    steps = 100 + 3 * np.arange(16).reshape(4, 4)
+    parts = split_jpeg(jpeg(blocks_of(steps), quality=100, optimize=True))
+    assert parts.splice(parts.index(), 16, 32) is None
+
+
+def test_a_table_with_more_codes_than_there_is_room_for_is_no_baseline_file(rng):
+    data = bytearray(jpeg(scene(rng)))
+    counts = data.index(b"\xff\xc4") + 5
+    lengths = data[counts : counts + 16]
+    most = max(range(16), key=lambda at: lengths[at])
+    data[counts : counts + 16] = bytes(3 if at == 0 else number - 3 * (at == most) for at, number in enumerate(lengths))
+    assert split_jpeg(bytes(data)) is None
+
+
+def test_a_restart_marker_out_of_turn_leaves_the_file_to_a_decoder(rng):
+    data = jpeg(scene(rng), restart_marker_rows=1)
+    assert split_jpeg(data).index() is not None
+    assert split_jpeg(data.replace(b"\xff\xd0", b"\xff\xd5")).index() is None
+
+
+def test_dc_values_beyond_what_an_index_holds_leave_the_file_to_a_decoder():
+    parts = jpeg(np.zeros((8, 8 * 17), np.uint8))
+    head = parts[: parts.index(b"\xff\xda") + 10]
+    block = b"\xff\x00\x7f\xfa"  # by the usual tables: a difference of 11 bits, +2047, and the end of the block
+    assert split_jpeg(head + 16 * block + block + b"\xff\xd9").index() is None
+    fewer = jpeg(np.zeros((8, 8 * 16), np.uint8))
+    head = fewer[: fewer.index(b"\xff\xda") + 10]
+    assert split_jpeg(head + 16 * block + b"\xff\xd9").index() is not None
+
+
+def test_comments_and_metadata_are_passed_over(rng):
+    data = jpeg(scene(rng), comment=b"a street", exif=b"Exif\x00\x00" + bytes(8), quality=90)
+    assert b"a street" in data
+    assert_rows_are_equal(data, rng)
