@@ -44,13 +44,13 @@ REPLACED = {
     "--nproc 8": "--nproc 2",
     "--nproc-per-node 8": "--nproc-per-node 2",
     "--nnodes 2": "--nnodes 1",
-    "--runs 10": "--runs 2",
+    "--runs 10": "--runs 1",
     "confidence: 0.9": "confidence: 0.0",  # of a teacher of two steps
     "--confidence 0.9": "--confidence 0 --tile 64",
     "-o weights": "-o weights --weights 0.1 --weights 1",
-    "-o long -j 2": "-o long --shard 1/9",
-    "-o short -j 2": "-o short --shard 1/9",
-    "-o pspnet -j 2": "-o pspnet --shard 1/9",
+    "-o long -j 2": "-o long --shard 1/18",
+    "-o short -j 2": "-o short --shard 1/18",
+    "-o pspnet -j 2": "-o pspnet --shard 1/18",
     "segdata index": "segdata index --tile 64",
 }
 """What a line of commands holds, and what is run in its place."""
