@@ -29,7 +29,7 @@ test: $(VENV)/.dev   ## run the tests (PYTEST_ARGS="-k name" for some)
 fuzz: $(VENV)/.dev   ## give every reader damaged files for SECONDS=60
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)
 
-soak: $(VENV)/.dev  ## hours of kills: 20,000 labels and a training run, against straight ones
+soak: $(VENV)/.dev  ## 20,000 labels and a training run, killed again and again, against straight ones
 	$(BIN)/python -m tests.soak
 
 versions: $(VENV)/.dev  ## install with other Pythons and the oldest libraries, and run the data commands

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from segdata.codecs.png import encode_label, read_label
+from segdata.commands import group
 from segdata.commands.datasets import command
 
 CAMVID = "camvid-fcn-ce"
@@ -163,3 +164,13 @@ data:
     assert found.exit_code == 1
     assert "no pixel of any class of 'cityscapes' has a confidence of 0.9. Lower the source's" in found.stderr
     assert "Is it another table?" not in found.stderr
+
+
+def test_an_index_of_another_encoding_is_no_sound_one(camvid: Path) -> None:
+    index = camvid / "x.npz"
+    for path in (camvid / "train").rglob("b.png"):  # 11 is no training id
+        path.unlink()
+    words = ["index", str(camvid / "train/labels"), "--classes", "camvid", "--encoding", "trainIds", "-o", str(index)]
+    assert CliRunner().invoke(group, [*words, "--images", str(camvid / "train/images")]).exit_code == 0
+    named = ("--set", "data.sources.train.index=x.npz", "--set", "data.sources.train.encoding=labelIds")
+    assert "x.npz: was made with --encoding trainIds, source 'train' has labelIds" in check(camvid, *named).stderr

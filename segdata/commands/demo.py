@@ -72,11 +72,10 @@ def training(folder: Path) -> list[tuple[str, list[str]]]:
     run, images = str(folder / "run"), str(folder / "cityscapes" / "leftImg8bit" / "val")
     predictions = str(folder / "predictions")
     settings = ("--set", f"data.root={folder}")
-    stored = ("--set", "loss.targets=store", "--set", "augmentation.scale=[0.5, 1, 2]")
     return [
         (
             "A tiny DeepLabV3+, trained on that mixture and on the stored targets",
-            ["train", "--config", RECIPE, *settings, *stored, "--out", run],
+            ["train", "--config", RECIPE, *settings, "--out", run],
         ),
         ("How good it is on scenes that it has not seen", ["evaluate", run]),
         ("What it makes of them", ["predict", run, images, predictions, "--write", "labels", "--write", "overlay"]),

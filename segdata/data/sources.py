@@ -146,7 +146,7 @@ def _open(
         index = ClassIndex.load(recipe.index, check=False)
         on_first(index.refuse_stale)
         _refuse_other_table(index, data.table, recipe.index)
-        _refuse_other_reading(index, recipe, recipe.index)
+        refuse_other_reading(index, recipe, recipe.index)
     else:
         plan = plan_source(recipe, data, indexes)
         if recipe.class_uniform == 0 and not scan_all:
@@ -215,8 +215,14 @@ def _item(sample: LabeledImage, recipe: SourceRecipe) -> IndexItem:
     )
 
 
-def _refuse_other_reading(index: ClassIndex, recipe: SourceRecipe, path: Path) -> None:
-    """Raise where a recipe says of labels what their index, by which they are read, says otherwise."""
+def refuse_other_reading(index: ClassIndex, recipe: SourceRecipe, path: Path) -> None:
+    """Check that a source says of its labels what their index says, by which they are read.
+
+    Raises
+    ------
+    SettingsError
+        If the index at `path` was made with another encoding or confidence.
+    """
     made = index.head.settings
     told: dict[str, Any] = {"encoding": None if recipe.encoding == "auto" else recipe.encoding}
     if recipe.annotation == "auto" or any(index.names("confidence")):

@@ -190,6 +190,7 @@ def _prepared(found: Found, table: ClassTable) -> Iterator[Check]:
 
 
 def _index(source: SourceRecipe, path: Path, num_labels: int, table: ClassTable) -> Check:
+    from segdata.data.sources import refuse_other_reading
     from segdata.sampling.class_index import ClassIndex
 
     try:
@@ -199,6 +200,10 @@ def _index(source: SourceRecipe, path: Path, num_labels: int, table: ClassTable)
     faults = []
     if index.head.class_table != table.digest:
         faults.append(f"{path}: was made with another class table than '{table.name}'. Make it again: segdata index.")
+    try:
+        refuse_other_reading(index, source, path)
+    except SegdataError as error:
+        faults.append(str(error))
     if index.num_images != num_labels:
         faults.append(f"{path}: names {index.num_images} images, the source has {num_labels} labels. Make it again.")
     return Check(source=source.name, name="index", message=f"{index.num_images} images in {path}", faults=tuple(faults))

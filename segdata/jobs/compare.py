@@ -194,7 +194,7 @@ def told_inside(path: Path) -> Encoding | None:
 
 def _label_images(predictions: Path) -> Path:
     """Return the folder of label images where `segdata predict` wrote overlays and the like beside it."""
-    if not (predictions / "predict.json").is_file():
+    if not any(predictions.glob("predict*.json")):  # a shard's report has its number in the name
         return predictions
     if not (predictions / "labels").is_dir():
         raise LayoutError(f"{predictions}: holds no labels. Predict with --write labels, into another folder.")

@@ -110,9 +110,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, progress: bo
         state = _read_state(recipe, folder, world)
         world.on_first(lambda: refuse_faulty_data(recipe.data))
         run = Run(recipe, out, world, state, progress=progress)
-        if (
-            run.progress.step == run.progress.best_step
-        ):  # a run may have ended between the checkpoint and its second name
+        if run.progress.step == run.progress.best_step:  # the run before may have ended between the file's two names
             world.on_first(lambda: folder.keep_as_best(run.progress.step))
         world.on_first(lambda: write_atomic(out / RECIPE, dump_recipe(recipe).encode()))
         try:

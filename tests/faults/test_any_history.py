@@ -197,7 +197,7 @@ class Converting(History):
 @pytest.mark.parametrize("command", [Precomputing, Converting])
 def test_any_history_of_labels_and_outputs_ends_in_the_tree_of_a_straight_run(command):
     quick = settings(
-        max_examples=15,
+        max_examples=25,
         stateful_step_count=20,
         deadline=None,
         suppress_health_check=list(HealthCheck),
