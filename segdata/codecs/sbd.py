@@ -20,12 +20,11 @@ def read_sbd_label(path: Path) -> NDArray[np.uint8]:
         from scipy.io import loadmat
     except ImportError:
         raise LabelError(f"{path}: is a MATLAB file, which needs scipy. Install it with: pip install scipy.") from None
+    if not path.exists():  # scipy would say that the path is none
+        raise LabelError(f"{path}: is missing. Copy it again from the download.")
     try:
-        with path.open("rb") as file:  # of a path that leads nowhere scipy says that it is none
-            content = loadmat(file, variable_names=["GTcls"])
+        content = loadmat(path, variable_names=["GTcls"])
         ids = np.asarray(content["GTcls"]["Segmentation"][0, 0])
-    except FileNotFoundError:
-        raise LabelError(f"{path}: there is no such file. Copy it again from the download.") from None
     except Exception as error:  # scipy raises what its parser stumbles over
         raise LabelError(
             f"{path}: is not a label of SBD ({type(error).__name__}). Copy it again from the download."

@@ -106,7 +106,7 @@ def test_the_table_has_the_colors_of_the_development_kit() -> None:
 
 
 def test_what_keeps_a_mat_file_from_being_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(LabelError, match=r"gone\.mat: there is no such file"):
+    with pytest.raises(LabelError, match=r"gone\.mat: is missing"):
         read_sbd_label(tmp_path / "gone.mat")
     savemat(tmp_path / "wide.mat", {"GTcls": {"Segmentation": np.zeros((2, 2), np.int32)}})
     with pytest.raises(LabelError, match=r"GTcls\.Segmentation is int32 of shape \(2, 2\)\. Expected is uint8"):
