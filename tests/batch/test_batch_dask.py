@@ -4,10 +4,13 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -116,3 +119,42 @@ def test_an_address_where_no_scheduler_answers_is_named(monkeypatch: pytest.Monk
     monkeypatch.setattr(batch_dask, "CONNECT_SECONDS", 0.5)
     with pytest.raises(SettingsError, match=f"--dask {address}: no scheduler answers"):
         run_batch(misbehave, letters("a"), BatchSettings(dask=address))
+
+
+def test_a_missing_library_is_named_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(SettingsError, match=r"--dask: needs the package 'distributed'. Install segdata\[dask\]"):
+        run_batch(misbehave, letters("a"), BatchSettings(dask="tcp://127.0.0.1:9"))
+
+
+def test_a_closed_connection_is_the_scheduler_gone() -> None:
+    assert batch_dask.WorkerTimeout(SimpleNamespace(status="closed")).trouble() == "the Dask scheduler is gone"
+
+
+def failing(error: BaseException) -> SimpleNamespace:
+    """Return what stands for a future whose result is an error."""
+
+    def result(timeout: float) -> None:
+        raise error
+
+    return SimpleNamespace(result=result)
+
+
+@pytest.mark.parametrize(
+    ("error", "came_to"), [(TimeoutError(), "lost"), (distributed.KilledWorker("a", None, 3), "killed")]
+)
+def test_a_chunk_whose_worker_died_is_lost_or_a_suspect(error: Exception, came_to: str) -> None:
+    assert batch_dask._result(failing(error), letters("a", "b")) == came_to
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (CancelledError(), "a: the Dask scheduler dropped it. Run the same command again"),
+        (AttributeError("no module toy"), "a: unforeseen AttributeError"),
+    ],
+)
+def test_a_chunk_that_does_not_come_back_is_an_error_of_each_file(error: BaseException, message: str) -> None:
+    outcomes = batch_dask._result(failing(error), letters("a", "b"))
+    assert [(outcome.key, outcome.status) for outcome in outcomes] == [("a", "error"), ("b", "error")]
+    assert outcomes[0].message.startswith(message)

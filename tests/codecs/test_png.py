@@ -138,3 +138,27 @@ def test_real_labels_agree_with_pillow(vistas_sample):
 def test_real_labels_of_a_second_kind_agree_with_pillow(real_data):
     for path in sorted((real_data / "camvid" / "val" / "labels").iterdir())[:20]:
         assert np.array_equal(read_label(path), np.asarray(Image.open(path)))
+
+
+def test_an_inflater_that_gives_a_few_bytes_at_a_time_gives_the_same_label(monkeypatch):
+    ids = np.random.default_rng(0).integers(0, 9, (30, 70), np.uint8)
+    data = encode_label(ids)
+    whole = png._inflater
+
+    class Slow:
+        """Return no more than seven bytes, whatever was asked for."""
+
+        unused_data = b""
+
+        def __init__(self, parts, where):
+            self._inflater = whole(parts, where)
+
+        @property
+        def eof(self):
+            return self._inflater.eof
+
+        def decompress(self, waiting, size):
+            return self._inflater.decompress(waiting, min(size, 7))
+
+    monkeypatch.setattr(png, "_inflater", Slow)
+    assert np.array_equal(decode_label(data, "x"), ids)

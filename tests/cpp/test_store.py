@@ -187,3 +187,21 @@ def test_limits_are_arguments(tmp_path):
         load_cpp(path, max_pixels=209)
     with pytest.raises(StoreError, match="it has over 99 bytes"):
         load_cpp(path, max_bytes=99)
+
+
+def test_counts_that_are_not_the_pixels_it_says_are_found():
+    sound = json.loads(arrays_of(forged())["meta"].tobytes())
+    assert check_cpp(forged(), "x")["pixels"] == sound["pixels"]
+    fewer = [count - (number == 0) for number, count in enumerate(sound["pixels"])]
+    with pytest.raises(StoreError, match="its counts are not the pixels it says"):
+        check_cpp(forged(meta={"pixels": fewer}), "x")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("map_2", 40), ("part_ids_2", 40), ("part_counts_2", 0), ("part_counts_2", 255)]
+)
+def test_ids_and_counts_that_cannot_be_are_refused(name, value):
+    array = arrays_of(forged())[name].copy()
+    array.reshape(-1)[-1 if name != "map_2" else np.flatnonzero(array.reshape(-1) < 19)[0]] = value
+    with pytest.raises(StoreError, match="scale 2 holds ids or counts that cannot be"):
+        decode_cpp(forged(**{name: array}), "x")

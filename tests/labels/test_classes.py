@@ -195,3 +195,9 @@ def test_a_label_that_says_of_itself_that_its_classes_are_others_is_refused():
     refuse_contradiction(text, "a.png", encoding="trainIds", classes=ClassTable.load("voc2012"))
     with pytest.raises(LabelError, match=r"a\.png: says that its classes are 'voc2012', and is read as 'cityscapes'"):
         refuse_contradiction(text, "a.png", encoding="trainIds", classes=ClassTable.load("cityscapes"))
+
+
+def test_a_table_may_give_255_a_meaning_of_its_own(tmp_path: Path) -> None:
+    rows = f"about: one line\nclasses:\n{ROAD}\n- {{id: 255, name: car, train: 1, color: [0, 0, 142]}}\n"
+    assert table_of(tmp_path, rows).value_lookup("labelIds")[[7, 255, 0]].tolist() == [0, 1, -1]
+    assert ClassTable.load("cityscapes").value_lookup("labelIds")[255] == IGNORE_ID

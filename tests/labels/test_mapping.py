@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from segdata.errors import MappingError
-from segdata.labels.browse import compare, without_source
+from segdata.labels.browse import compare, load_any, without_source
 from segdata.labels.bundled import bundled_mappings
 from segdata.labels.classes import ClassTable, LabelClass
 from segdata.labels.mapping import LabelMapping
@@ -241,3 +241,13 @@ def test_a_class_without_an_id_in_files_has_no_place_in_a_lookup(tmp_path):
     license_plate = ClassTable.load("cityscapes").classes[-1]
     assert license_plate.id == -1
     assert (lookup[7], lookup[8], lookup[255]) == (7, 0, -1)
+
+
+def test_either_kind_of_table_is_loaded_by_name_or_file(tmp_path: Path) -> None:
+    assert load_any(TABLE_4) == LabelMapping.load(TABLE_4)
+    assert load_any("cityscapes") == ClassTable.load("cityscapes")
+    copy = tmp_path / "mine.yaml"
+    copy.write_bytes(bundled_mappings()[TABLE_4].read_bytes())
+    assert isinstance(load_any(copy), LabelMapping)
+    with pytest.raises(MappingError, match="mapping or class table"):
+        load_any("cityscape")

@@ -306,3 +306,25 @@ def test_images_may_lie_beside_the_labels_and_are_never_absolute(tmp_path):
                 ClassIndex.load(index, check=False).image_path(0)
         else:
             assert ClassIndex.load(index, check=False).image_path(0) == path
+
+
+def test_an_index_says_what_it_is(written):
+    assert repr(ClassIndex.load(written)) == (
+        f"<ClassIndex of {written}: 2 images, 4 entries, 2 classes, tiles of {IndexHead(('x',), '').tile}>"
+    )
+    assert repr(made_index([[[0]]])) == "<ClassIndex: 1 images, 1 entries, 3 classes, tiles of 8>"
+
+
+def test_a_deep_check_raises_for_other_content_under_an_old_digest(written):
+    index = ClassIndex.load(written)
+    forged = replace(index, arrays={**index.arrays, "entry_pixels": index.arrays["entry_pixels"] + 1})
+    forged.refuse_stale()
+    with pytest.raises(StoreError, match="does not match its digest"):
+        forged.refuse_stale(deep=True)
+
+
+def test_an_index_in_memory_is_checked_by_its_digest(written):
+    index = replace(ClassIndex.load(written), path=None)
+    wrong = replace(index, arrays={**index.arrays, "entry_pixels": index.arrays["entry_pixels"] + 1})
+    assert list(index.faults(deep=True)) == []
+    assert next(wrong.faults(deep=True)).startswith("index: its content does not match its digest")
