@@ -65,18 +65,18 @@ def _gather(
             future.add_done_callback(finished.put)
         while pending and stop.signal is None:
             future = _next(finished)
-            if future is not None:
-                result = _result(future, pending[future])
-                if result == "lost":
+            result = None if future is None else _result(future, pending[future])
+            if result == "killed":
+                suspects += pending.pop(future)
+            elif isinstance(result, list):
+                del pending[future]
+                yield from result
+            else:
+                if future is not None:  # lost: it counts as finished until the scheduler has it done again
                     future.add_done_callback(finished.put)
-                elif result == "killed":
-                    suspects += pending.pop(future)
-                else:
-                    del pending[future]
-                    yield from result
-            elif trouble := patience.trouble():
-                yield from (_not_tried(item, trouble) for chunk in pending.values() for item in chunk)
-                break
+                if trouble := patience.trouble():
+                    yield from (_not_tried(item, trouble) for chunk in pending.values() for item in chunk)
+                    break
     finally:
         client.cancel(list(pending))
     return suspects

@@ -163,7 +163,7 @@ def _work_in_worker(work: Work[ItemType], fail_fast: bool, chunk: Sequence[ItemT
 def _start_worker(parent: int) -> None:
     """Let a worker process end soon after its parent was killed, between two chunks."""
 
-    def watch() -> None:
+    def watch() -> None:  # pragma: no cover  (no coverage outlives os._exit)
         while os.getppid() == parent:
             time.sleep(ORPHAN_POLL_SECONDS)
         with _working:

@@ -120,7 +120,7 @@ def leave_signals_to_parent(_worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _end_at_once(number: int, limit: float) -> None:
+def _end_at_once(number: int, limit: float) -> None:  # pragma: no cover  (no coverage outlives os._exit)
     """End a process that waits where no signal reaches it: in a library, for another process."""
     name = signal.Signals(number).name
     line = (

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from functools import partial
 from pathlib import Path
@@ -131,20 +131,39 @@ def test_a_closed_connection_is_the_scheduler_gone() -> None:
     assert batch_dask.WorkerTimeout(SimpleNamespace(status="closed")).trouble() == "the Dask scheduler is gone"
 
 
-def failing(error: BaseException) -> SimpleNamespace:
-    """Return what stands for a future whose result is an error."""
+class FailedFuture:
+    """Stands for a finished future whose result is an error."""
 
-    def result(timeout: float) -> None:
-        raise error
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
 
-    return SimpleNamespace(result=result)
+    def add_done_callback(self, tell: Callable[["FailedFuture"], None]) -> None:
+        tell(self)
+
+    def result(self, timeout: float) -> None:
+        raise self._error
+
+
+def test_outcomes_lost_with_the_last_worker_are_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_dask, "WORKERLESS_SECONDS", 0.05)
+    client = SimpleNamespace(
+        submit=lambda *_, **__: FailedFuture(TimeoutError()),  # done, but the worker that holds the outcomes is gone
+        status="running",
+        nthreads=dict,
+        cancel=lambda _: None,
+        close=lambda timeout: None,
+    )
+    monkeypatch.setattr(batch_dask, "_connect", lambda _: client)
+    outcomes = run_batch(misbehave, letters("a"), BatchSettings(dask="tcp://127.0.0.1:9"))
+    assert [outcome.status for outcome in outcomes] == ["error"]
+    assert "a: the Dask cluster has had no worker for 0 s" in str(outcomes[0].message)
 
 
 @pytest.mark.parametrize(
     ("error", "came_to"), [(TimeoutError(), "lost"), (distributed.KilledWorker("a", None, 3), "killed")]
 )
 def test_a_chunk_whose_worker_died_is_lost_or_a_suspect(error: Exception, came_to: str) -> None:
-    assert batch_dask._result(failing(error), letters("a", "b")) == came_to
+    assert batch_dask._result(FailedFuture(error), letters("a", "b")) == came_to
 
 
 @pytest.mark.parametrize(
@@ -155,6 +174,6 @@ def test_a_chunk_whose_worker_died_is_lost_or_a_suspect(error: Exception, came_t
     ],
 )
 def test_a_chunk_that_does_not_come_back_is_an_error_of_each_file(error: BaseException, message: str) -> None:
-    outcomes = batch_dask._result(failing(error), letters("a", "b"))
+    outcomes = batch_dask._result(FailedFuture(error), letters("a", "b"))
     assert [(outcome.key, outcome.status) for outcome in outcomes] == [("a", "error"), ("b", "error")]
     assert outcomes[0].message.startswith(message)
