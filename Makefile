@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST_ARGS ?=
 
-.PHONY: help demo test fuzz soak versions audit coverage check format lint types bench docs clean
+.PHONY: help demo test fuzz soak versions audit coverage mutants check format lint types bench docs clean
 help:    ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
@@ -42,18 +42,25 @@ audit: $(VENV)/.dev  ## look up known vulnerabilities of the installed libraries
 	@printf '%s libraries could not be looked up\n' "$$(grep -c 'could not be audited' build/audit.txt)"
 	@! grep -E '^Found [0-9]+ known vulnerabilit' build/audit.txt
 
-# The second run has the kernels as plain Python, on tests that give them small inputs.
+ROOMS = labels codecs cpp sampling batch losses
+# The second run has the kernels as plain Python, on tests that give them small inputs; statistics of many draws are left out.
 KERNEL_TESTS = tests/cpp/test_pooling.py tests/cpp/test_sparse.py tests/cpp/test_scaling.py tests/cpp/test_store.py \
     tests/codecs/test_png.py tests/codecs/test_png_filters.py tests/codecs/test_photos.py tests/codecs/test_jpeg_rows.py \
     tests/sampling/test_scan.py tests/sampling/test_shares.py tests/sampling/test_uniforms.py
-coverage: $(VENV)/.dev  ## branches of the rooms that determine numbers which no test takes
+TOO_SLOW = every_prefix_is_within or equally_often or as_often_as_its_share or real_photographs or real_labels or flipped_bits
+coverage: $(VENV)/.dev  ## every branch of the rooms that determine numbers is taken by a test
 	@rm -rf build/coverage && mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest -m "" --ignore=tests/gpu --ignore=tests/fuzz --ignore=tests/test_docs_run.py --ignore=tests/test_site.py
-	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest -W ignore::RuntimeWarning -k "not every_prefix_is_within" $(KERNEL_TESTS)
+	$(BIN)/coverage run -m pytest $(foreach room,$(ROOMS) jobs layouts,$(wildcard tests/$(room) segdata/$(room)))
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest -W ignore::RuntimeWarning -k "not ($(TOO_SLOW))" $(KERNEL_TESTS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-check: lint types audit test  ## what must be green before a commit
+mutants: $(VENV)/.dev  ## change lines of those rooms, a sample of SAMPLE=200, and count what no test notices
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group mutants
+	@test -f build/coverage/data || $(MAKE) coverage
+	$(BIN)/python -m tests.mutants --sample $(or $(SAMPLE),200)
+
+check: lint types audit test coverage  ## what must be green before a commit
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -13,7 +13,7 @@ only the totals need, so that the last shard to end can write the whole report a
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -48,7 +48,7 @@ def read_report(path: Path) -> dict[str, Any] | None:
             f"{path}: has format {report['format']}, expected {REPORT_FORMAT}: another version of segdata wrote it "
             f"({report.get('segdata')}). Use that version, or choose another DST."
         )
-    fault = next(_faults(report), None)
+    fault = _fault(report)
     if fault is not None:
         raise StoreError(f"{path}: is damaged ({fault}). Remove it and run the command that wrote it again.")
     return report
@@ -92,23 +92,27 @@ def read_shard_reports(paths: Iterable[Path]) -> list[dict[str, Any]]:
     return [report for report in map(read_report, paths) if report is not None]
 
 
-def _faults(report: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what keeps a report from being read as one."""
+def _fault(report: Mapping[str, Any]) -> str | None:
+    """Say what keeps a report from being read as one, None if nothing does."""
     if not (isinstance(report["tool"], str) and report["state"] in STATES and isinstance(report["settings"], dict)):
-        yield "its tool, state or settings are not what a command writes"
+        return "its tool, state or settings are not what a command writes"
     if not isinstance(report.get("source", ""), str) or not isinstance(report.get("totals", {}), dict):
-        yield "its source or totals are not what a command writes"
+        return "its source or totals are not what a command writes"
     files = report.get("files", {})
     if not isinstance(files, dict):
-        yield "its files are not a mapping"
-        return
-    for key, entry in files.items():
-        if not isinstance(entry, dict) or entry.get("status") not in ("ok", "error", "todo"):
-            yield f"the entry of '{key}' has no status"
-        elif not isinstance(entry.get("message", ""), str | None):
-            yield f"the message of '{key}' is not text"
-        elif not all(_stays_below(entry[name]) for name in ("source", "target") if name in entry):
-            yield f"the entry of '{key}' names a file outside its folder"
+        return "its files are not a mapping"
+    return next(filter(None, (_fault_of_entry(key, entry) for key, entry in files.items())), None)
+
+
+def _fault_of_entry(key: str, entry: Any) -> str | None:
+    """Say what keeps the entry of a file from being read as one, None if nothing does."""
+    if not isinstance(entry, dict) or entry.get("status") not in ("ok", "error", "todo"):
+        return f"the entry of '{key}' has no status"
+    if not isinstance(entry.get("message", ""), str | None):
+        return f"the message of '{key}' is not text"
+    if not all(_stays_below(entry[name]) for name in ("source", "target") if name in entry):
+        return f"the entry of '{key}' names a file outside its folder"
+    return None
 
 
 def _stays_below(name: Any) -> bool:

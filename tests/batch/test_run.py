@@ -212,6 +212,12 @@ def test_a_run_that_stopped_early_keeps_what_was_said_of_the_files_it_did_not_tr
     assert (tmp_path / "toy.json").read_bytes() == whole
 
 
+def test_what_a_report_of_other_settings_said_of_the_files_not_tried_is_dropped(tmp_path: Path) -> None:
+    run(tmp_path, "abc", settings={"scales": [8]})
+    report = run(tmp_path, "abc", bad="a", fail_fast=True, overwrite=True).report
+    assert (report["state"], list(report["files"])) == ("running", ["a"])
+
+
 def test_a_run_whose_last_file_is_the_bad_one_has_come_to_its_end(tmp_path: Path) -> None:
     assert run(tmp_path, "ab", bad="b", fail_fast=True).report["state"] == "faulty"
 

@@ -280,6 +280,17 @@ def test_the_times_of_a_copied_data_set_are_stored_by_the_next_run(labels, unsur
     assert unsure.output.stat().st_ino == before
 
 
+def test_parts_that_a_crash_left_beside_the_index_are_removed_by_the_next_run(labels):
+    planned = plan(labels)
+    run_index(planned, HERE)
+    planned.destination.mkdir()
+    (planned.destination / planned.items[0].target).write_bytes(b"left")
+    run_index(plan(labels), BatchSettings(dry_run=True))
+    assert planned.destination.exists()
+    run_index(plan(labels), HERE)
+    assert not planned.destination.exists()
+
+
 def test_a_pipe_among_the_labels_is_named_and_not_waited_for(labels):
     os.mkfifo(labels / "pipe.png")
     outcomes, _ = run_index(plan(labels), HERE)

@@ -18,6 +18,7 @@ from segdata.labels.reading import (
     label_name,
     read_class_ids,
     read_single_label,
+    refuse_contradiction,
     to_class_ids,
     told_settings,
 )
@@ -113,6 +114,13 @@ def test_a_text_chunk_that_says_nothing_of_settings_is_passed_over(text: str) ->
 )
 def test_the_encoding_is_as_told_or_goes_by_the_name(name: str, told: str, encoding: str) -> None:
     assert encoding_of(Path(name), told) == encoding
+
+
+def test_a_file_that_says_its_encoding_is_not_read_as_another() -> None:
+    text = {"segdata": '{"settings": {"encoding": "labelIds"}}'}
+    refuse_contradiction(text, "a.png", encoding="labelIds", classes=CITYSCAPES)
+    with pytest.raises(LabelError, match=r"a\.png: says that it holds labelIds, and is read as trainIds"):
+        refuse_contradiction(text, "a.png", encoding="trainIds", classes=CITYSCAPES)
 
 
 def test_a_name_of_a_label_is_split() -> None:

@@ -312,6 +312,7 @@ def test_an_index_says_what_it_is(written):
     assert repr(ClassIndex.load(written)) == (
         f"<ClassIndex of {written}: 2 images, 4 entries, 2 classes, tiles of {IndexHead(('x',), '').tile}>"
     )
+    assert str(ClassIndex.load(written).label_name(1)) == "ä.png"
     assert repr(made_index([[[0]]])) == "<ClassIndex: 1 images, 1 entries, 3 classes, tiles of 8>"
 
 

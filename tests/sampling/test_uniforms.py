@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segdata.sampling.uniforms import permute, random_bits, rank_slots, turns_all
+from segdata.sampling.uniforms import permute, random_bits, rank_slots, turns_all, uniforms
 
 KEY = np.uint64(77)
 
@@ -55,3 +55,9 @@ def test_ranks_share_the_slots_of_each_round_and_each_gets_each_slot_equally_oft
     assert np.sort(slots, axis=0).T.tolist() == [list(range(num_ranks))] * rounds.size
     for of_rank in slots:
         assert np.bincount(of_rank).tolist() == [4] * num_ranks
+
+
+def test_uniform_numbers_are_the_highest_53_of_the_random_bits():
+    numbers = uniforms(KEY, 5, 4)
+    assert numbers.tolist() == [(int(random_bits(KEY, 5, at)) >> 11) / 2**53 for at in range(4)]
+    assert ((numbers >= 0) & (numbers < 1)).all()
