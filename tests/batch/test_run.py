@@ -212,9 +212,15 @@ def test_a_run_that_stopped_early_keeps_what_was_said_of_the_files_it_did_not_tr
     assert (tmp_path / "toy.json").read_bytes() == whole
 
 
-def test_what_a_report_of_other_settings_said_of_the_files_not_tried_is_dropped(tmp_path: Path) -> None:
-    run(tmp_path, "abc", settings={"scales": [8]})
-    report = run(tmp_path, "abc", bad="a", fail_fast=True, overwrite=True).report
+def test_a_report_that_was_removed_meanwhile_says_nothing_of_the_files_not_tried(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Removing(LetterJob):
+        def make(self, item: Letter, source: str) -> dict[str, Any]:
+            (tmp_path / "toy.json").unlink()
+            raise LabelError("a.png: is damaged.")
+
+    plan = LetterPlan(destination=tmp_path, items=[Letter("a"), Letter("b")], letters=Removing())
+    report = run_plan(plan, BatchSettings(fail_fast=True)).report
     assert (report["state"], list(report["files"])) == ("running", ["a"])
 
 

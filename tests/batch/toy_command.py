@@ -98,6 +98,7 @@ def misbehave(letter: Letter) -> Outcome:
         case "broken":
             raise ZeroDivisionError("by nought")
         case "deadly":
+            time.sleep(0.5)  # a Dask worker that dies before its nanny has noted its start is not started again
             os.kill(os.getpid(), signal.SIGKILL)
         case "threads":
             return Outcome(key=letter.key, status="done", facts={"threads": os.environ["NUMBA_NUM_THREADS"]})

@@ -61,3 +61,9 @@ def test_uniform_numbers_are_the_highest_53_of_the_random_bits():
     numbers = uniforms(KEY, 5, 4)
     assert numbers.tolist() == [(int(random_bits(KEY, 5, at)) >> 11) / 2**53 for at in range(4)]
     assert ((numbers >= 0) & (numbers < 1)).all()
+
+
+def test_the_ranks_of_a_round_take_all_its_slots():
+    slots = np.stack([rank_slots(np.arange(12), rank, 3, KEY) for rank in range(3)])
+    assert (np.sort(slots, axis=0) == np.arange(3)[:, None]).all()
+    assert np.bincount(slots[0], minlength=3).tolist() == [4, 4, 4]
