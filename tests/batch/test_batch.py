@@ -74,6 +74,13 @@ def test_fail_fast_stops_at_the_first_error(batch: BatchSettings) -> None:
     assert [outcome.status for outcome in outcomes].count("error") == 1
 
 
+@pytest.mark.parametrize("batch", [ALONE, TWO], ids=["in this process", "two processes"])
+def test_fail_fast_does_all_where_nothing_fails(batch: BatchSettings) -> None:
+    keys = [f"{number:02}" for number in range(40)]
+    outcomes = run_batch(misbehave, letters(*keys), BatchSettings(jobs=batch.jobs, fail_fast=True))
+    assert statuses(outcomes) == dict.fromkeys(keys, "done")
+
+
 def test_a_worker_that_is_killed_costs_the_file_that_kills_it_and_no_other() -> None:
     keys = [f"sleep-{number:02}" for number in range(40)]
     outcomes = run_batch(misbehave, letters(*keys[:20], "deadly-1", *keys[20:], "deadly-2"), TWO)

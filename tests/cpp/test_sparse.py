@@ -125,3 +125,10 @@ def test_a_cell_too_wide_for_its_counts_is_refused():
     grid = pool_label(np.zeros((4, 4), np.uint8), [300])[300]
     with pytest.raises(SettingsError, match="scale 90000"):
         grid.coarsen(300)
+
+
+@pytest.mark.parametrize("rare", [0.02, 0.1, 0.3])
+def test_cells_of_two_ids_merge_to_those_of_the_label(rare):
+    label = (np.random.default_rng(9802).random((64, 96)) < rare).astype(np.uint8)
+    for cell, level in pyramid([unpooled(label, K)], [2, 4, 8]).items():
+        assert np.array_equal(level.counts(), counted(label, cell))

@@ -189,7 +189,7 @@ def test_targets_give_the_counts_of_their_labels(labels):
         (targets / f"{item.path.stem}.cpp.npz").write_bytes(data)
     _, of_targets = run_index(plan(targets, "targets.npz"), HERE)
     assert of_targets.head.reach == 2
-    for name in ("entry_pixels", "entry_tiles", "entry_images", "class_starts", "image_sizes"):
+    for name in ("entry_pixels", "entry_tiles", "entry_images", "class_starts", "image_sizes", "image_ignored"):
         assert of_targets.arrays[name].tolist() == of_labels.arrays[name].tolist()
 
 

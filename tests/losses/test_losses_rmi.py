@@ -159,3 +159,9 @@ def test_settings_out_of_range_are_refused():
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_either_part_may_have_all_of_the_weight(share):
     assert RMILoss(binary_share=share).binary_share == share
+
+
+def test_the_share_divides_the_weight_between_the_parts(logits, labels):
+    regions, binary, both = (RMILoss(binary_share=share)(logits, labels).double() for share in (0.0, 1.0, 0.3))
+    assert torch.allclose(both, 0.3 * binary + 0.7 * regions, rtol=1e-6)
+    assert not torch.allclose(regions, binary)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segdata.sampling.uniforms import permute, random_bits, rank_slots, turns_all, uniforms
+from segdata.sampling.uniforms import _scramble, permute, random_bits, rank_slots, turns_all, uniforms
 
 KEY = np.uint64(77)
 
@@ -67,3 +67,9 @@ def test_the_ranks_of_a_round_take_all_its_slots():
     slots = np.stack([rank_slots(np.arange(12), rank, 3, KEY) for rank in range(3)])
     assert (np.sort(slots, axis=0) == np.arange(3)[:, None]).all()
     assert np.bincount(slots[0], minlength=3).tolist() == [4, 4, 4]
+
+
+def test_bits_are_mixed_as_splitmix64_does():
+    published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]  # seed 1234567
+    states = [(1234567 + number * 0x9E3779B97F4A7C15) % 2**64 for number in range(1, 5)]
+    assert [int(_scramble(np.uint64(state))) for state in states] == published
