@@ -220,8 +220,8 @@ def _walkers(street: Street, rng: np.random.Generator) -> Iterator[Thing]:
         if not street.side(sign).pavement:
             continue
         inner, outer = street.curb(sign) + 0.6 + street.side(sign).verge, street.border(sign) - 0.3
-        for _ in range(rng.poisson(6.0)):
-            z, across = 5 + 45 * float(rng.random()) ** 2, float(rng.uniform(inner, max(inner + 0.1, outer)))
+        for _ in range(rng.poisson(3.2)):
+            z, across = 5 + 50 * float(rng.random()) ** 1.5, float(rng.uniform(inner, max(inner + 0.1, outer)))
             for _ in range(rng.choice(3, p=(0.62, 0.28, 0.1)) + 1):
                 yield _at(street, people.draw_person, sign * across, z)
                 across, z = across + float(rng.uniform(-0.8, 0.8)), z + float(rng.uniform(-0.5, 0.5))
