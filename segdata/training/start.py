@@ -6,6 +6,7 @@ import torch
 
 from segdata.data.crops import images_of
 from segdata.logs import logger
+from segdata.losses.ohem import OHEMCrossEntropyLoss
 from segdata.text import counted
 from segdata.training.setup import Run
 
@@ -34,6 +35,7 @@ def tell_start(run: Run) -> None:
     batch = counted(recipe.schedule.batch_size, "crop")
     logger.info(f"{counted(run.num_steps, 'step')} of {batch} of {height}x{width}{at_a_time}{begun}, to {run.out}")
     _warn_of_slow_steps(run)
+    _warn_of_easy_pixels(run)
 
 
 def _device(device: torch.device) -> str:
@@ -54,4 +56,13 @@ def _warn_of_slow_steps(run: Run) -> None:
         logger.warning(
             f"a step is {per_step / 1e12:,.0f} TFLOPs, about {seconds / 60:,.0f} min on this CPU, the whole run some "
             f"{days:,.0f} days. For a CPU there are the recipes *-lite0-*, camvid-small-* and tiny-*."
+        )
+
+
+def _warn_of_easy_pixels(run: Run) -> None:
+    main, (height, width) = run.criterion.main, run.recipe.augmentation.crop
+    if isinstance(main, OHEMCrossEntropyLoss) and main.min_kept >= height * width:
+        logger.warning(
+            f"ohem keeps at least {main.min_kept:,} pixels of each crop, which has {height * width:,}: none is left "
+            "out, and the loss is plain cross entropy. Set a lower loss.main_settings.min_kept."
         )

@@ -322,6 +322,13 @@ def test_a_model_that_is_too_large_for_a_cpu_is_warned_of(tmp_path, caplog, monk
     assert "days. For a CPU there are the recipes" in caplog.text
 
 
+@pytest.mark.parametrize(("kept", "warned"), [("1024", True), ("1023", False)])
+def test_hard_pixels_that_are_all_pixels_are_warned_of(tmp_path, caplog, kept, warned):
+    changes = ("schedule.iterations=1", "loss.main=ohem", f"loss.main_settings.min_kept={kept}")
+    train(small_recipe(tmp_path, *changes), tmp_path / "out", progress=False)
+    assert ("none is left out, and the loss is plain cross entropy" in caplog.text) == warned
+
+
 def test_one_image_behind_a_global_pool_is_refused_in_one_line(tmp_path):
     recipe = small_recipe(tmp_path, "model.name=pspnet", "schedule.batch_size=1")
     with pytest.raises(SettingsError, match=r"^schedule\.images_per_rank: with 1 image at a time"):
