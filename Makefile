@@ -23,8 +23,9 @@ $(VENV)/.dev: $(VENV)/.train
 demo: $(VENV)/.train  ## run the whole chain on synthetic scenes, into ./demo
 	$(BIN)/segdata demo demo
 
+# Two at a time, on any machine: many of the tests start processes of their own. PYTEST_ARGS="-n 0 --pdb" for one.
 test: $(VENV)/.dev   ## run the tests (PYTEST_ARGS="-k name" for some)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.dev   ## give every reader damaged files for SECONDS=60
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60)

@@ -189,6 +189,14 @@ def test_progress_stays_silent_in_a_log_when_the_run_is_short(capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
+def test_progress_counts_files_and_failures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    run_batch(misbehave, letters("a", "bad-b", "bad-c", "d"), BatchSettings(progress=True))
+    last = capsys.readouterr().err.rstrip().rpartition("\r")[2]
+    assert "4/4" in last
+    assert last.endswith(", 2 failed]")
+
+
 def test_an_interruption_has_the_exit_code_of_its_signal() -> None:
     assert (Interrupted(2, "").exit_code, Interrupted(15, "").exit_code) == (130, 143)
     assert str(Interrupted(15, "after 3 of 9 files")).startswith("stopped by SIGTERM after 3 of 9 files. Run the same")

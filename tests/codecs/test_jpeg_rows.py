@@ -200,14 +200,21 @@ def test_a_restart_marker_out_of_turn_leaves_the_file_to_a_decoder(rng):
     assert split_jpeg(data.replace(b"\xff\xd0", b"\xff\xd5")).index() is None
 
 
-def test_dc_values_beyond_what_an_index_holds_leave_the_file_to_a_decoder():
-    parts = jpeg(np.zeros((8, 8 * 17), np.uint8))
-    head = parts[: parts.index(b"\xff\xda") + 10]
-    block = b"\xff\x00\x7f\xfa"  # by the usual tables: a difference of 11 bits, +2047, and the end of the block
-    assert split_jpeg(head + 16 * block + block + b"\xff\xd9").index() is None
-    fewer = jpeg(np.zeros((8, 8 * 16), np.uint8))
-    head = fewer[: fewer.index(b"\xff\xda") + 10]
-    assert split_jpeg(head + 16 * block + b"\xff\xd9").index() is not None
+@pytest.mark.parametrize(
+    ("blocks", "last", "held"),
+    [
+        # by the usual tables: 9 bits for a difference of 11 bits, that difference, and 4 bits for the end of the block
+        pytest.param(b"\xff\x00\x7f\xfa", b"\xbf\x5f", True, id="2047 * 16 + 15"),
+        pytest.param(b"\xff\x00\x7f\xfa", b"\xd0\xaf", False, id="2047 * 16 + 16"),
+        pytest.param(b"\xff\x00\x7f\xfa", b"\xff\x00\x7f\xfa", False, id="2047 * 17"),
+        pytest.param(b"\xff\x00\x00\x0a", b"\xa1\x5f", True, id="-2047 * 16 - 15"),
+        pytest.param(b"\xff\x00\x00\x0a", b"\xcf\xaf", False, id="-2047 * 16 - 16"),
+    ],
+)
+def test_dc_values_beyond_what_an_index_holds_leave_the_file_to_a_decoder(blocks, last, held):
+    whole = jpeg(np.zeros((8, 8 * 17), np.uint8))
+    head = whole[: whole.index(b"\xff\xda") + 10]
+    assert (split_jpeg(head + 16 * blocks + last + b"\xff\xd9").index() is not None) is held
 
 
 def test_comments_and_metadata_are_passed_over(rng):

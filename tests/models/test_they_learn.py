@@ -63,7 +63,7 @@ def assert_learnt(model, crops, report, *, gap):
 def test_a_tiny_seethroughnet_learns_eight_images(crops):
     torch.manual_seed(0)
     model = build_model("seethroughnet", 19, backbone="hrnet_tiny", head_channels=32, coarse_channels=32, dropout=0.0)
-    report = overfit(model, *crops, steps=180, rate=0.02)
+    report = overfit(model, *crops, steps=240, rate=0.02)
     assert list(report.entropy_floors) == ["coarse1", "coarse2", "coarse3"]
     assert_learnt(model, crops, report, gap=0.05)
 
