@@ -51,8 +51,8 @@ KERNEL_TESTS = tests/cpp/test_pooling.py tests/cpp/test_sparse.py tests/cpp/test
 TOO_SLOW = every_prefix_is_within or equally_often or as_often_as_its_share or real_photographs or real_labels
 coverage: $(VENV)/.dev  ## every branch of the rooms that determine numbers is taken by a test
 	@rm -rf build/coverage && mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest $(foreach room,$(ROOMS) jobs layouts,$(wildcard tests/$(room) segdata/$(room)))
-	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest -W ignore::RuntimeWarning -k "not ($(TOO_SLOW))" $(KERNEL_TESTS)
+	$(BIN)/coverage run -m pytest -n 2 --dist worksteal $(foreach room,$(ROOMS) jobs layouts,$(wildcard tests/$(room) segdata/$(room)))
+	NUMBA_DISABLE_JIT=1 $(BIN)/coverage run -m pytest -n 2 --dist worksteal -W ignore::RuntimeWarning -k "not ($(TOO_SLOW))" $(KERNEL_TESTS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

@@ -296,10 +296,13 @@ class _PixelStream:
 
 
 class _Zlib:
-    """zlib with the calls of ISA-L's decompressor: slower, but it holds matches against the window of the header."""
+    """zlib with the calls of ISA-L's decompressor: slower, but it holds matches against the window of the header.
 
-    def __init__(self) -> None:
-        self._stream = zlib.decompressobj()
+    It does so across calls alone, so that it inflates a row at a time: what it refuses is then what libpng refuses.
+    """
+
+    def __init__(self, row_bytes: int) -> None:
+        self._stream, self._row_bytes = zlib.decompressobj(wbits=0), row_bytes  # 0: the window of the header
 
     @property
     def eof(self) -> bool:
@@ -310,16 +313,20 @@ class _Zlib:
         return self._stream.unused_data
 
     def decompress(self, data: bytes, size: int) -> bytes:
-        return self._stream.decompress(data or self._stream.unconsumed_tail, size)
+        rows, waiting = [], data or self._stream.unconsumed_tail
+        while size and (row := self._stream.decompress(waiting, min(size, self._row_bytes))):
+            rows.append(row)
+            size, waiting = size - len(row), self._stream.unconsumed_tail
+        return b"".join(rows)
 
 
 def _inflater(parts: PngParts, where: str) -> Any:
     """Return what inflates pixel data: ISA-L, which takes matches from 32 KiB back, or zlib where fewer are allowed."""
-    method, window = parts.idat[:1][0] & 0x0F if parts.idat else 0, (parts.idat[0] >> 4) + 8 if parts.idat else 0
-    if method != 8 or window > 15:
+    if not parts.idat or parts.idat[0] & 0x0F != 8 or parts.idat[0] >> 4 > 7:
         raise LabelError(f"{where}: the pixel data do not begin as a zlib stream does. {_COPY_AGAIN}")
-    if window < 15 and parts.header.raw_size > 1 << window:
-        return _Zlib()
+    window = 256 << (parts.idat[0] >> 4)
+    if window < 1 << 15 and parts.header.raw_size > window:
+        return _Zlib(1 + parts.header.passes()[-1].row_bytes)
     return igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_ZLIB)
 
 

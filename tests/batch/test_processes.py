@@ -43,8 +43,11 @@ def test_work_without_kernels_runs_without_them(monkeypatch: pytest.MonkeyPatch)
     assert "segdata.compiled" not in sys.modules
 
 
-def test_a_limit_on_open_files_is_said_before_any_process_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (39, 4096))
+@pytest.mark.parametrize(("jobs", "needed"), [(2, 40), (8, 64)])
+def test_a_limit_on_open_files_is_said_before_any_process_starts(
+    monkeypatch: pytest.MonkeyPatch, jobs: int, needed: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (needed - 1, 4096))
     monkeypatch.setattr(processes, "WorkerPool", None)
-    with pytest.raises(SettingsError, match="2 processes need 40 open files, and the limit is 39"):
-        run_batch(misbehave, [Letter("a"), Letter("b")], TWO)
+    with pytest.raises(SettingsError, match=f"{jobs} processes need {needed} open files, and the limit is {needed - 1}"):
+        run_batch(misbehave, [Letter("a"), Letter("b")], BatchSettings(jobs=jobs))

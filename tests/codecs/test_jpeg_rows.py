@@ -118,6 +118,8 @@ def test_an_index_is_kept_as_bytes_and_known_again(rng):
     assert again.is_of(data)
     assert not again.is_of(data + b"0")
     assert (again.positions == index.positions).all()
+    assert (again.bits == index.bits).all()
+    assert index.bits.any()
     assert (again.predictors == index.predictors).all()
     for place in range(len(index.to_bytes())):
         damaged = bytearray(index.to_bytes())

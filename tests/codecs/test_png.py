@@ -56,6 +56,9 @@ def test_bands_of_any_height_hold_the_rows(ids, filters, interlaced, band_bytes,
     with mock.patch.object(png, "BAND_BYTES", band_bytes):
         bands = list(png.decode_bands(parts, "x.png", multiple))
         assert np.array_equal(png.decode_pixels(parts, "x.png"), ids)
+        top = len(filters) * len(ids) // 6
+        for bottom in range(top, len(ids) + 1):
+            assert np.array_equal(png.decode_label_rows(parts, "x.png", top, bottom), ids[top:bottom])
     assert np.array_equal(np.concatenate(bands)[:, 1:], ids)
     assert {len(band) % multiple for band in bands[:-1]} <= {0}
     assert len(bands) == 1 or max(map(len, bands)) * (1 + ids.shape[1]) <= max(

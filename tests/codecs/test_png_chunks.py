@@ -57,6 +57,11 @@ def test_header_and_palette():
     assert len(parts.palette) == 768
 
 
+def test_a_palette_of_one_color_is_one():
+    data = SIGNATURE + header(2, 1) + chunk(b"PLTE", bytes((9, 8, 7))) + chunk(b"IDAT", bytes(9)) + chunk(b"IEND")
+    assert split_png(data, "x.png").palette == bytes((9, 8, 7))
+
+
 def test_an_interlaced_header_knows_its_passes():
     tall = PngHeader(width=1, height=3, bit_depth=8, color_type=0, interlaced=True)
     assert [(grid.height, grid.width) for grid in tall.passes()] == [(1, 1), (1, 1), (1, 1)]

@@ -45,6 +45,13 @@ def test_all_scales_at_once_are_each_scale_counted(seed, height, width, cells):
         assert np.array_equal(grid.counts(), counted(label, cell))
 
 
+@settings(max_examples=40, deadline=None)
+@given(seeds, sides, sides, st.sets(st.integers(1, 20), min_size=1, max_size=4))
+def test_a_mixed_cell_has_two_parts_at_least(seed, height, width, cells):
+    for grid in pool_label(blocky(seed, height, width), cells, num_classes=K).values():
+        assert grid.mixed.size == 0 or np.diff(grid.part_starts).min() >= 2
+
+
 @settings(max_examples=25, deadline=None)
 @given(seeds, sides, sides, st.integers(1, 6), st.integers(1, 6))
 def test_the_form_is_one_however_it_came_about(seed, height, width, first, second):

@@ -325,6 +325,11 @@ def test_batches_are_the_draws_in_lists():
     assert [draw for batch in batches for draw in batch] == list(other)
 
 
+def test_batches_say_what_accelerate_asks_of_them():
+    batches = MixedClassUniformBatchSampler(sampler(batch_size=4))
+    assert (batches.batch_size, batches.drop_last) == (4, False)
+
+
 def test_a_run_resumed_within_a_batch_goes_on_with_whole_batches():
     one, other = sampler(batch_size=4), sampler(batch_size=4)
     list(islice(one, 5))
