@@ -143,6 +143,13 @@ def test_what_is_no_cell_is_refused(cell):
         cpp_counts(np.zeros((2, 2), np.uint8), cell)
 
 
+def test_cells_that_become_too_wide_are_refused():
+    counts = cpp_counts(np.zeros((1, 1), np.uint8), 256, num_classes=1)
+    assert coarsen_counts(counts, 255).ravel().tolist() == [1, (256 * 255) ** 2 - 1]
+    with pytest.raises(SettingsError, match="scale 65536: the side of a cell"):
+        coarsen_counts(counts, 256)
+
+
 @pytest.mark.parametrize(("num_classes", "ignore_id"), [(0, 255), (255, 255), (19, 18), (19, 256)])
 def test_numbers_of_classes_out_of_range_are_refused(num_classes, ignore_id):
     with pytest.raises(SettingsError, match=r"num_classes|ignore_id"):

@@ -82,7 +82,7 @@ def png_damage(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 def check_label(data: bytes, _folder: Path) -> None:
-    """A label that is read is one that libpng reads, with the same ids."""
+    """A label that is read is one that Pillow reads, with the same ids."""
     with suppress(SegdataError):
         ids = decode_label(data, "x.png", max_pixels=10**6)
         header = split_png(data, "x.png").header
