@@ -322,7 +322,7 @@ class _Zlib:
 
 def _inflater(parts: PngParts, where: str) -> Any:
     """Return what inflates pixel data: ISA-L, which takes matches from 32 KiB back, or zlib where fewer are allowed."""
-    if not parts.idat or parts.idat[0] & 0x0F != 8 or parts.idat[0] >> 4 > 7:
+    if parts.idat[0] & 0x0F != 8 or parts.idat[0] >> 4 > 7:
         raise LabelError(f"{where}: the pixel data do not begin as a zlib stream does. {_COPY_AGAIN}")
     window = 256 << (parts.idat[0] >> 4)
     if window < 1 << 15 and parts.header.raw_size > window:
@@ -389,8 +389,6 @@ def _unknown_filter(where: str) -> LabelError:
 
 def _unpack(rows: NDArray[np.uint8], bit_depth: int, width: int) -> NDArray[np.uint8]:
     """Spread packed samples to one byte each, high bits first."""
-    if bit_depth == 8:
-        return rows
     shifts = np.arange(8 - bit_depth, -1, -bit_depth, dtype=np.uint8)
     samples = rows[:, :, np.newaxis] >> shifts & np.uint8(2**bit_depth - 1)
     return samples.reshape(len(rows), -1)[:, :width]

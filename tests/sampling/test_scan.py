@@ -89,6 +89,15 @@ def test_the_first_point_lies_where_the_class_is_widest():
     assert column == 24 or column == 25
 
 
+def test_points_in_the_last_rows_of_a_very_tall_label():
+    ids = np.zeros((40_000, 8), np.uint8)
+    ids[39_990:39_995, 2:5] = 1
+    entries = scan_label(ids, IDENTITY, 2)
+    rows, columns = entries.points[entries.classes == 1][0].T
+    assert set(rows) <= set(range(39_990, 39_995))
+    assert set(columns) == {3}
+
+
 def test_a_centroid_may_lie_on_another_class_where_no_point_does():
     ids = np.ones((9, 9), np.uint8)
     ids[1:8, 1:8] = 0
