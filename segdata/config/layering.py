@@ -1,5 +1,6 @@
 """How a recipe is put together: files that extend files, then what is set on the command line; the later one wins."""
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -126,8 +127,21 @@ def _anchored(keys: Any, folder: Path) -> dict[str, Any]:
         part = keys.get(section)
         text = part.get(key) if isinstance(part, Mapping) else None
         if isinstance(text, str) and _is_path(key, text):
-            anchored = {**anchored, section: {**anchored[section], key: str(folder / Path(text).expanduser())}}
+            anchored = {**anchored, section: {**anchored[section], key: path_below(folder, text)}}
     return anchored
+
+
+def path_below(folder: Path, text: str) -> str:
+    """Return a path that a file in `folder` gives: relative to the folder, ``~`` as in a shell.
+
+    Like a shell, and unlike `Path.expanduser`, this leaves the home of a user that does not exist as it is written.
+
+    Examples
+    --------
+    >>> path_below(Path("/recipes"), "camvid"), path_below(Path("/recipes"), "~no-such-user/camvid")
+    ('/recipes/camvid', '/recipes/~no-such-user/camvid')
+    """
+    return str(folder / os.path.expanduser(text))  # noqa: PTH111
 
 
 def _is_path(key: str, text: str) -> bool:

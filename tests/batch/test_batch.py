@@ -189,7 +189,9 @@ def test_progress_stays_silent_in_a_log_when_the_run_is_short(capfd: pytest.Capt
     assert capfd.readouterr() == ("", "")
 
 
-def test_progress_counts_files_and_failures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_counts_files_and_failures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     run_batch(misbehave, letters("a", "bad-b", "bad-c", "d"), BatchSettings(progress=True))
     last = capsys.readouterr().err.rstrip().rpartition("\r")[2]

@@ -49,5 +49,6 @@ def test_a_limit_on_open_files_is_said_before_any_process_starts(
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (needed - 1, 4096))
     monkeypatch.setattr(processes, "WorkerPool", None)
-    with pytest.raises(SettingsError, match=f"{jobs} processes need {needed} open files, and the limit is {needed - 1}"):
+    told = f"{jobs} processes need {needed} open files, and the limit is {needed - 1}"
+    with pytest.raises(SettingsError, match=told):
         run_batch(misbehave, [Letter("a"), Letter("b")], BatchSettings(jobs=jobs))
