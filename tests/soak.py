@@ -29,7 +29,7 @@ from segdata.models.checkpoint import CheckpointFolder  # noqa: E402
 
 SEGDATA = [sys.executable, "-m", "segdata"]
 SIZE = (256, 512)
-WATCHED_EVERY, GRACE = 0.2, 5.0  # seconds
+WATCHED_EVERY, STARTING, GRACE = 0.2, 2.0, 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def killed_again_and_again(words: Sequence[str], kills: int, straight: Run, dice
     for _ in range(kills):
         process = start(words)
         try:
-            process.wait(timeout=dice.uniform(0.1, 1) * straight.seconds)
+            process.wait(timeout=STARTING + dice.uniform(0.2, 1.8) * straight.seconds / kills)
         except subprocess.TimeoutExpired:
             met += 1
         if process.poll() is None:
