@@ -127,18 +127,18 @@ def _anchored(keys: Any, folder: Path) -> dict[str, Any]:
         part = keys.get(section)
         text = part.get(key) if isinstance(part, Mapping) else None
         if isinstance(text, str) and _is_path(key, text):
-            anchored = {**anchored, section: {**anchored[section], key: path_below(folder, text)}}
+            anchored = {**anchored, section: {**anchored[section], key: anchored_path(folder, text)}}
     return anchored
 
 
-def path_below(folder: Path, text: str) -> str:
+def anchored_path(folder: Path, text: str) -> str:
     """Return a path that a file in `folder` gives: relative to the folder, ``~`` as in a shell.
 
     Like a shell, and unlike `Path.expanduser`, this leaves the home of a user that does not exist as it is written.
 
     Examples
     --------
-    >>> path_below(Path("/recipes"), "camvid"), path_below(Path("/recipes"), "~no-such-user/camvid")
+    >>> anchored_path(Path("/recipes"), "camvid"), anchored_path(Path("/recipes"), "~no-such-user/camvid")
     ('/recipes/camvid', '/recipes/~no-such-user/camvid')
     """
     return str(folder / os.path.expanduser(text))  # noqa: PTH111

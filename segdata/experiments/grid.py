@@ -9,7 +9,7 @@ from typing import Any, Self
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from segdata.config.layering import bundled_recipes, path_below, read_override
+from segdata.config.layering import bundled_recipes, anchored_path, read_override
 from segdata.config.messages import Layer, first_fault, refuse_unknown_keys
 from segdata.config.recipe import Recipe, dump_recipe, load_recipe
 from segdata.config.section import Section
@@ -228,7 +228,7 @@ def _located(config: str, folder: Path) -> str:
     """Return a recipe's name, or the path of its file."""
     if config in bundled_recipes() or not config.endswith((".yaml", ".yml")):
         return config
-    return path_below(folder, config)
+    return anchored_path(folder, config)
 
 
 def _as_yaml(value: Any) -> str:
