@@ -9,7 +9,7 @@ from typing import Any, Self
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from segdata.config.layering import bundled_recipes, anchored_path, read_override
+from segdata.config.layering import anchored_path, bundled_recipes, read_override
 from segdata.config.messages import Layer, first_fault, refuse_unknown_keys
 from segdata.config.recipe import Recipe, dump_recipe, load_recipe
 from segdata.config.section import Section
