@@ -22,6 +22,7 @@ from segdata.files import HOW_TO_FIX, read_regular
 Compression = Literal["fast", "small"]
 _IsalError: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub says an instance
 BAND_BYTES = 2**20  # of rows worked on at once: enough to be worth a call, little enough to stay in a core's cache
+_PIECE_BYTES = 2**13  # of deflated data for zlib at once, as many as libpng gives it
 _IDENTITY = np.arange(256, dtype=np.uint8)
 _COPY_AGAIN = "Copy it again from its source."
 
@@ -298,11 +299,13 @@ class _PixelStream:
 class _Zlib:
     """zlib with the calls of ISA-L's decompressor: slower, but it holds matches against the window of the header.
 
-    It does so across calls alone, so that it inflates a row at a time: what it refuses is then what libpng refuses.
+    It does so across calls alone, so that it inflates a row at a time: what it refuses is then what libpng refuses. The
+    data are handed over in pieces, as each call copies what is left of them.
     """
 
     def __init__(self, row_bytes: int) -> None:
         self._stream, self._row_bytes = zlib.decompressobj(wbits=0), row_bytes  # 0: the window of the header
+        self._waiting = memoryview(b"")
 
     @property
     def eof(self) -> bool:
@@ -310,13 +313,21 @@ class _Zlib:
 
     @property
     def unused_data(self) -> bytes:
-        return self._stream.unused_data
+        return self._stream.unused_data + self._waiting
 
     def decompress(self, data: bytes, size: int) -> bytes:
-        rows, waiting = [], data or self._stream.unconsumed_tail
-        while size and (row := self._stream.decompress(waiting, min(size, self._row_bytes))):
+        if data:
+            self._waiting = memoryview(data)
+        rows = []
+        while size and not self.eof:
+            piece: bytes | memoryview = self._stream.unconsumed_tail
+            if not piece:
+                piece, self._waiting = self._waiting[:_PIECE_BYTES], self._waiting[_PIECE_BYTES:]
+            row = self._stream.decompress(piece, min(size, self._row_bytes))
+            if not row and not piece:
+                break  # the stream has no end
             rows.append(row)
-            size, waiting = size - len(row), self._stream.unconsumed_tail
+            size -= len(row)
         return b"".join(rows)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -170,25 +171,65 @@ def test_pixel_data_in_two_chunks_in_a_row_are_read():
     assert decode_label(png(HEAD, chunk(b"aBCd", b"may be skipped"), *HALVES), "x.png").tolist() == IDS.tolist()
 
 
-def png_of_a_repeated_block(rows, window):
+def stream_of_a_repeated_block(rows, window):
     """Return 2 * rows of 500 ids, the second half found by matches as far back as the first is long, and the ids."""
     block = np.random.default_rng(0).integers(0, 256, (rows, 500), np.uint8)
     ids = np.concatenate([block, block])
     stream = bytearray(zlib.compress(b"".join(b"\0" + row.tobytes() for row in ids), 9))
     stream[0] = (window - 8) << 4 | 8
     stream[1] = 31 - (stream[0] << 8) % 31
-    return png(header(500, 2 * rows, color_type=0), chunk(b"IDAT", bytes(stream))), ids
+    return bytes(stream), ids
+
+
+def png_of(stream, ids):
+    return png(header(ids.shape[1], ids.shape[0], color_type=0), chunk(b"IDAT", stream))
 
 
 @pytest.mark.parametrize("window", range(8, 16))
 @pytest.mark.parametrize("rows", [1, 3, 10, 30, 60])
 def test_matches_from_beyond_the_window_are_refused_as_by_libpng(rows, window):
-    data, ids = png_of_a_repeated_block(rows, window)
+    stream, ids = stream_of_a_repeated_block(rows, window)
+    data = png_of(stream, ids)
     if rows * 501 > 1 << window:  # libpng 1.6.39 refuses these 22 and no other
         with pytest.raises(LabelError, match=r"x\.png: the pixel data are damaged \(.*invalid distance too far back\)"):
             decode_label(data, "x.png")
     else:
         assert decode_label(data, "x.png").tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 7, 500, 10**6])
+def test_a_stream_of_a_small_window_may_come_in_pieces(piece_bytes, monkeypatch):
+    monkeypatch.setattr("segdata.codecs.png._PIECE_BYTES", piece_bytes)
+    stream, ids = stream_of_a_repeated_block(30, 14)
+    assert decode_label(png_of(stream, ids), "x.png").tolist() == ids.tolist()
+    with pytest.raises(LabelError, match="hold more than the 30060 bytes"):
+        decode_label(png_of(stream + b"more", ids), "x.png")
+    for cut in (1, 4, 5, 9000):
+        with pytest.raises(LabelError, match="hold fewer than the 30060 bytes"):
+            decode_label(png_of(stream[:-cut], ids), "x.png")
+
+
+def test_each_row_of_a_small_window_copies_no_more_than_a_piece(rng):
+    ids = rng.integers(0, 256, (60_000, 1), np.uint8)
+    packer = zlib.compressobj(wbits=9)
+    stream = packer.compress(np.pad(ids, ((0, 0), (1, 0))).tobytes()) + packer.flush()
+    given, inflate = [], zlib.decompressobj
+
+    class Counted:
+        def __init__(self, wbits):
+            self._stream = inflate(wbits)
+
+        def __getattr__(self, name):
+            return getattr(self._stream, name)
+
+        def decompress(self, data, size):
+            given.append(len(data))
+            return self._stream.decompress(data, size)
+
+    with mock.patch.object(zlib, "decompressobj", Counted):
+        assert decode_label(png_of(stream, ids), "x.png").tolist() == ids.tolist()
+    assert len(given) >= len(ids)
+    assert max(given) <= 2**13 < len(stream)
 
 
 @pytest.mark.parametrize("first", [0x79, 0x88, 0x07])
