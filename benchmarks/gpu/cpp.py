@@ -1,32 +1,43 @@
 """Part: pooling labels on the device, against its memory-bound floor and against one-hot + avg_pool2d."""
 
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from benchmarks.gpu.measure import Report, arguments, milliseconds
+from benchmarks.gpu.measure import Report, arguments, graph_milliseconds, milliseconds
 from segdata.cpp.tensors import cpp_counts
 from segdata.losses import CPPLoss
 
 CLASSES = 19
+MORE_THAN_CACHED = 160 * 2**20
+"""Bytes of labels that are pooled in turn, more than a GPU's cache holds."""
 
 
-def made_labels(batch: int, size: tuple[int, int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Return labels of blocks, a tenth of the pixels speckled."""
+def made_labels(batch: int, size: tuple[int, int], dtype: torch.dtype, *, speckled: bool) -> torch.Tensor:
+    """Return labels of blocks 40 pixels wide, a fifth of them ignored; or, at worst, a tenth of the pixels at random."""
     rng = np.random.default_rng(9802)
-    blocks = rng.integers(0, CLASSES, (size[0] // 32, size[1] // 32), dtype=np.uint8)
-    label = np.kron(blocks, np.ones((32, 32), np.uint8))
-    speckled = rng.random(label.shape) < 0.1
-    label[speckled] = rng.choice([*range(CLASSES), 255], np.count_nonzero(speckled))
-    return torch.from_numpy(label)[None].repeat(batch, 1, 1).to(dtype).to(device)
+    blocks = rng.choice([*range(CLASSES), *[255] * 5], (batch, -(-size[0] // 40), -(-size[1] // 40))).astype(np.uint8)
+    label = np.kron(blocks, np.ones((1, 40, 40), np.uint8))[:, : size[0], : size[1]].copy()
+    if speckled:
+        at = rng.random(label.shape) < 0.1
+        label[at] = rng.choice([*range(CLASSES), 255], np.count_nonzero(at))
+    return torch.from_numpy(label).to(dtype)
 
 
 def one_hot_pool(labels: torch.Tensor, cell: int) -> torch.Tensor:
     """Pool as one would with torch's own operations."""
     ids = torch.where(labels == 255, CLASSES, labels.long())
     return F.avg_pool2d(F.one_hot(ids, CLASSES + 1).permute(0, 3, 1, 2).float(), cell)
+
+
+def on_device(call: Callable[[torch.Tensor], object], each: list[torch.Tensor], device: torch.device) -> float:
+    """Return the milliseconds of a call on the device: without its launch on a GPU."""
+    runs = [partial(call, one) for one in each]
+    return graph_milliseconds(runs) if device.type == "cuda" else milliseconds(runs[0], device)
 
 
 def copy_speed(size: int, device: torch.device) -> float:
@@ -44,42 +55,49 @@ def main() -> int:
     bytes_per_ms = copy_speed(2**20 if chosen.tiny else 2**30, device)
     report.note(f"A copy on the device moves {bytes_per_ms / 1e6:,.0f} GB/s.")
     add = report.table(
-        f"cpp_counts of {size[0]} x {size[1]} labels, ms; floor: label and count bytes at the speed of a copy",
-        ["labels", "batch", "cell", "ours", "floor", "ours / floor", "one-hot + avg_pool2d", "of it", "compiled"],
+        f"cpp_counts of {size[0]} x {size[1]} labels, microseconds on the device; floor: label and count bytes at the "
+        "speed of a copy; called: one call after the other, launches included",
+        [
+            "labels",
+            "dtype",
+            "batch",
+            "cell",
+            "ours",
+            "floor",
+            "ours / floor",
+            "one-hot + avg_pool2d",
+            "of ours",
+            "called",
+        ],
     )
-    compiled = torch.compile(cpp_counts, fullgraph=True)
-    for dtype in (torch.uint8, torch.int64):
-        for batch in (1, 8):
-            labels = made_labels(batch, size, dtype, device)
-            for cell in (4, 8, 16):
-                counts = cpp_counts(labels, cell)
-                floor = (labels.nbytes + counts.nbytes) / bytes_per_ms
-                ours = milliseconds(lambda labels=labels, cell=cell: cpp_counts(labels, cell), device)
-                theirs = milliseconds(lambda labels=labels, cell=cell: one_hot_pool(labels, cell), device, rounds=5)
-                by_graph: float | str = "-"
-                if not chosen.tiny and batch == 8 and dtype == torch.uint8:
-                    by_graph = milliseconds(lambda labels=labels, cell=cell: compiled(labels, cell), device)
-                add(
-                    str(dtype).removeprefix("torch."),
-                    batch,
-                    cell,
-                    ours,
-                    floor,
-                    ours / floor,
-                    theirs,
-                    theirs / ours,
-                    by_graph,
-                )
+    for speckled in (False, True):
+        for dtype in (torch.uint8, torch.int64):
+            for batch in (1, 8):
+                first = made_labels(batch, size, dtype, speckled=speckled).to(device)
+                number = 1 if chosen.tiny else max(4, MORE_THAN_CACHED // first.nbytes)
+                each = [first, *(first.clone() for _ in range(number - 1))]
+                for cell in (4, 8, 16):
+                    floor = 1e3 * (first.nbytes + cpp_counts(first, cell).nbytes) / bytes_per_ms
+                    ours = 1e3 * on_device(partial(cpp_counts, cell=cell), each, device)
+                    theirs = 1e3 * on_device(partial(one_hot_pool, cell=cell), each[:4], device)
+                    called = 1e3 * milliseconds(partial(cpp_counts, first, cell), device)
+                    kind, name = "speckled" if speckled else "blocks", str(dtype).removeprefix("torch.")
+                    add(kind, name, batch, cell, ours, floor, ours / floor, theirs, theirs / ours, called)
     loss = CPPLoss()
-    add = report.table("CPPLoss, forward and backward on counts, ms", ["batch", "stride", "ms", "floor", "ms / floor"])
+    fused = torch.compile(loss.terms, fullgraph=True) if device.type == "cuda" else loss.terms
+    add = report.table(
+        "CPPLoss, forward and backward on counts, ms",
+        ["batch", "stride", "eager", "compiled", "floor", "compiled / floor"],
+    )
     for batch in (1, 8):
         for cell in (4, 8, 16):
-            counts = cpp_counts(made_labels(batch, size, torch.uint8, device), cell)
+            counts = cpp_counts(made_labels(batch, size, torch.uint8, speckled=False).to(device), cell)
             scores = torch.randn(batch, CLASSES, *counts.shape[2:], device=device, requires_grad=True)
-            ms = milliseconds(lambda scores=scores, counts=counts: loss(scores, counts).backward(), device)
+            eager = milliseconds(lambda s=scores, c=counts: loss.terms(s, c)[0].total.backward(), device)
+            compiled = milliseconds(lambda s=scores, c=counts: fused(s, c)[0].total.backward(), device)
             # Scores are read and their gradient written; counts are read in both directions.
             floor = (2 * scores.nbytes + 2 * counts.nbytes) / bytes_per_ms
-            add(batch, cell, ms, floor, ms / floor)
+            add(batch, cell, eager, compiled, floor, compiled / floor)
     return 0
 
 

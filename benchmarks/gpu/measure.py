@@ -4,7 +4,7 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ def arguments(*names: str) -> argparse.Namespace:
     options.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     options.add_argument("--seconds", type=float, default=60.0)
     options.add_argument("--tiny", action="store_true")
+    options.add_argument("--warm", action="store_true", help="only compile, for what is measured later")
     return options.parse_args()
 
 
@@ -61,6 +62,24 @@ def wait_for(device: torch.device) -> None:
     """Wait until the device has done all that it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def graph_milliseconds(runs: Sequence[Callable[[], object]], *, rounds: int = 10) -> float:
+    """Return the duration of a call on a GPU alone, without its launch: of a graph of all `runs`, replayed.
+
+    Give calls on different data, together larger than the GPU's cache, so that the cache is not what is measured.
+    """
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for run in runs[:3]:
+            run()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for run in runs:
+            run()
+    return milliseconds(graph.replay, torch.device("cuda"), rounds=rounds) / len(runs)
 
 
 def milliseconds(run: Callable[[], object], device: torch.device, *, rounds: int = 20, warmup: int = 3) -> float:

@@ -1,14 +1,15 @@
 """Part: the same networks as others have them, on the same card: MMSegmentation's, segmentation_models_pytorch's.
 
-Their modules are trained by the same loop with the same images and the same cross entropy, in bfloat16 under autocast
-and with channels last, so that the ratio is that of the networks' code.
+Their modules are trained by the same loop with the same images and the same cross entropy, in bfloat16 under autocast.
+MMSegmentation's networks come with channels first and uncompiled; ours are measured that way, with channels last, and
+compiled, as the trainer can run them.
 """
 
 import sys
 import time
+import traceback
 import types
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.gpu.measure import Report, arguments, milliseconds
-from segdata.config.recipe import load_recipe
 from segdata.models import build_model
 
 CLASSES = 19
@@ -141,55 +141,72 @@ def pairs(name: str, *, tiny: bool) -> dict[str, Callable[[], nn.Module]]:
     return {**built, "MMSegmentation": peer}
 
 
-def take_step(model: nn.Module, optimizer: torch.optim.Optimizer, images: torch.Tensor, ids: torch.Tensor) -> None:
-    """Take a step with the mean cross entropy of every map, upsampled to the label."""
-    with torch.autocast(images.device.type, torch.bfloat16):
-        scores = model(images)
-    resized = (F.interpolate(each.float(), ids.shape[1:], mode="bilinear", align_corners=False) for each in scores)
-    torch.stack([F.cross_entropy(each, ids) for each in resized]).sum().backward()
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+class Training:
+    """Steps with the mean cross entropy of every map, upsampled to the label."""
+
+    def __init__(self, model: nn.Module, images: torch.Tensor, ids: torch.Tensor, *, compiled: bool) -> None:
+        self.images, self.ids = images, ids
+        self.model = torch.compile(model) if compiled else model
+        self.loss = torch.compile(cross_entropies) if compiled else cross_entropies
+        fused = images.device.type == "cuda" or None
+        self.optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=fused)
+
+    def step(self) -> None:
+        """Take a step."""
+        with torch.autocast(self.images.device.type, torch.bfloat16):
+            scores = self.model(self.images)
+        self.loss(scores, self.ids).backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def cross_entropies(scores: list[torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
+    """Return the sum of the mean cross entropies of maps."""
+    resized = [F.interpolate(each.float(), ids.shape[1:], mode="bilinear", align_corners=False) for each in scores]
+    return torch.stack([F.cross_entropy(each, ids) for each in resized]).sum()
 
 
 def main() -> int:
-    """Measure a network of ours beside the peer's."""
+    """Measure a network of ours beside the peer's; with --warm only fill the compiler's cache."""
     chosen = arguments("name")
     device, report = torch.device(chosen.device), Report(chosen.out)
-    crop = (64, 128) if chosen.tiny else load_recipe(f"cityscapes-{chosen.name}-ce").augmentation.crop
-    images, ids = torch.randn(2, 3, *crop, device=device), torch.randint(0, CLASSES, (2, *crop), device=device)
+    images = 2 if chosen.name == "ocrnet" or chosen.tiny else 8
+    crop = (64, 128) if chosen.tiny else (1024, 2048) if chosen.name == "ocrnet" else (512, 1024)
+    batch = torch.randn(images, 3, *crop, device=device), torch.randint(0, CLASSES, (images, *crop), device=device)
     torch.backends.cudnn.benchmark = True
     add = report.table(
-        f"{chosen.name}, cross entropy, 2 crops of {crop[0]} x {crop[1]}, bfloat16",
-        ["network", "parameters, millions", "memory format", "ms", "images/s", "peak GiB", "of the first"],
+        f"{chosen.name}, cross entropy, {images} crops of {crop[0]} x {crop[1]}, bfloat16",
+        ["network", "parameters, millions", "way", "ms", "images/s", "peak GiB"],
     )
-    first = None
-    for name, build in pairs(chosen.name, tiny=chosen.tiny).items():
-        for last in (True, False):
-            start = time.perf_counter()
-            try:
+    compiled = [("ours", True, True)] if not chosen.tiny else []
+    for name in pairs(chosen.name, tiny=chosen.tiny):
+        if not chosen.warm:
+            compiled = [(name, True, False), (name, False, False), *compiled]
+    for name, last, fused in compiled:
+        start = time.perf_counter()
+        try:
+            with device:
                 torch.manual_seed(0)
-                model = build().to(device).train()
-            except Exception as error:
-                report.note(f"{name}: cannot be built here ({type(error).__name__}: {str(error)[:200]})")
-                break
+                model = pairs(chosen.name, tiny=chosen.tiny)[name]().to(device).train()
             place = torch.channels_last if last else torch.contiguous_format
             model.to(memory_format=place)  # type: ignore[call-overload]
             if name == "ours" and hasattr(model.model, "settings"):
                 object.__setattr__(model.model.settings, "channels_last", last)
-            optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=device.type == "cuda" or None)
-            inputs = images.to(memory_format=place)
-
-            step = partial(take_step, model, optimizer, inputs, ids)
+            training = Training(model, batch[0].to(memory_format=place), batch[1], compiled=fused)
             if device.type == "cuda":
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
-            ms = milliseconds(step, device, rounds=15, warmup=3)
-            first = first or ms
-            memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
-            parameters = sum(each.numel() for each in model.parameters()) / 1e6
-            add(name, parameters, "channels last" if last else "channels first", ms, 2e3 / ms, memory, ms / first)
-            print(name, last, f"{time.perf_counter() - start:.1f} s", flush=True)
-            del model, optimizer, step
+            ms = milliseconds(training.step, device, rounds=15, warmup=3)
+        except Exception as error:
+            report.note(f"{name}: {type(error).__name__} ({str(error).strip()[:300]})")
+            traceback.print_exc()
+            continue
+        memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
+        parameters = sum(each.numel() for each in model.parameters()) / 1e6
+        way = ("channels last" if last else "channels first") + (", compiled" if fused else "")
+        add(name, parameters, way, ms, 1e3 * images / ms, memory)
+        print(name, way, f"{ms:.1f} ms, {time.perf_counter() - start:.1f} s", flush=True)
+        del model, training
     return 0
 
 

@@ -1,9 +1,11 @@
 """Part: training steps of a recipe's model at its own crop, as the trainer takes them."""
 
+import re
 import sys
 import time
+import traceback
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +21,23 @@ from segdata.training.speed import peak_flops, peak_memory, probe
 from segdata.training.step import Stepper, compiled_graphs
 
 TINY = ("model.backbone=hrnet_tiny", "model.head_channels=16", "model.aux_channels=8")
+FULL_SIZE = {"cityscapes-ocrnet-cpp": ("augmentation.crop=[1024, 2048]",)}
+IMAGES = {"cityscapes-pspnet-cpp": 8, "cityscapes-deeplabv3plus-cpp": 8}
+"""Crops a step on one GPU; 2 of the others."""
+KINDS = {
+    "triton (fused by compile)": r"^triton_",
+    "convolution, matrix product": r"conv|gemm|wgrad|dgrad|fprop|xmma|cutlass|cudnn.*sm\d|nvjet|splitK|cublas",
+    "batch norm": r"batch_?norm|bn_fw|bn_bw",
+    "resizing": r"upsample|interpolate",
+    "change of layout": r"nchwToNhwc|nhwcToNchw|transpose|permute|Cat",
+    "copies and casts": r"copy|Memcpy|Memset|fill",
+    "loss": r"softmax|nll|topk|radix|sort|gather|im2col|col2im|cholesky|trsm|potrf",
+    "optimizer": r"multi_tensor|Fused",
+    "pooling": r"pool",
+    "reduction": r"reduce",
+    "elementwise": r"elementwise",
+}
+"""Kinds of kernel by what their names hold; the first that fits."""
 TINY_DILATED = ("model.backbone=resnet_tiny", "model.head_channels=16", "model.aux_channels=8")
 
 
@@ -38,7 +57,8 @@ def made_batch(number: int, crop: tuple[int, int], num_classes: int, *, pinned: 
 
 def build(recipe: Recipe, device: torch.device) -> Stepper:
     """Return the trainer's own step over a model with initial weights."""
-    model = build_model(**recipe.model_arguments() | {"weights": None}).to(device)
+    with device:
+        model = build_model(**recipe.model_arguments() | {"weights": None}).to(device)
     criterion = build_criterion(**recipe.criterion_arguments()).to(device)
     world = DistributedContext(device=device)
     return Stepper(model, criterion, build_optimizer(model, recipe.optimizer), recipe, world)
@@ -49,10 +69,8 @@ def measured(recipe: Recipe, device: torch.device, images: int, *, rounds: int) 
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    criterion = build_criterion(**recipe.criterion_arguments())
-    shell = build_model(**recipe.model_arguments() | {"weights": None})
-    flops = probe(shell, criterion, recipe.augmentation.crop).flops_per_image
     stepper = build(recipe, device)
+    flops = probe(stepper.model, stepper.criterion, recipe.augmentation.crop).flops_per_image
     batch = made_batch(images, recipe.augmentation.crop, recipe.table.num_classes, pinned=device.type == "cuda")
     shares = [1.0]  # the whole batch in one pass
     start = time.perf_counter()
@@ -74,73 +92,135 @@ def measured(recipe: Recipe, device: torch.device, images: int, *, rounds: int) 
     }
 
 
-def profile_of(found: dict[str, Any], device: torch.device) -> list[tuple[str, float]]:
-    """Return the ten kinds of kernel that take the most time, with their share."""
+def profile_of(found: dict[str, Any], device: torch.device, *, steps: int = 3) -> "Profile":
+    """Return where the time of a step goes."""
     from torch.profiler import ProfilerActivity, profile
 
     kinds = [ProfilerActivity.CUDA] if device.type == "cuda" else [ProfilerActivity.CPU]
     with profile(activities=kinds) as recorded:
-        for _ in range(2):
+        start = time.perf_counter()
+        for _ in range(steps):
             found["stepper"].run(found["batch"], found["shares"])
         wait_for(device)
+        wall = time.perf_counter() - start
     times: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
     for event in recorded.key_averages():
         spent = event.self_device_time_total if device.type == "cuda" else event.self_cpu_time_total
-        times[event.key[:70]] += spent
-    total = sum(times.values()) or 1
-    return [(name, spent / total) for name, spent in times.most_common(10)]
+        times[event.key] += spent / 1e3 / steps
+        calls[event.key] += event.count // steps
+    for name, spent in times.most_common(60):
+        print(f"{spent:8.3f} ms {calls[name]:5d} x {name[:150]}")
+    return Profile(times, 1e3 * wall / steps)
+
+
+class Profile(NamedTuple):
+    """Milliseconds of a step by kernel, and in all."""
+
+    times: "Counter[str]"
+    wall: float
+
+    def by_kind(self) -> list[tuple[str, float]]:
+        """Return the milliseconds of each kind of kernel, the longest first."""
+        kinds: Counter[str] = Counter()
+        for name, spent in self.times.items():
+            kinds[next((kind for kind, holds in KINDS.items() if re.search(holds, name)), "other")] += spent
+        return kinds.most_common()
+
+
+def add_profile(report: Report, title: str, profile: Profile) -> None:
+    """Add the kinds of kernel and the ten longest kernels to a report."""
+    busy = sum(profile.times.values()) or 1.0
+    add = report.table(f"{title}: device time by kind of kernel, {busy:.1f} ms a step", ["kind", "ms", "share"])
+    for kind, spent in profile.by_kind():
+        add(kind, spent, f"{100 * spent / busy:.1f}%")
+    add = report.table(f"{title}: the ten longest kernels", ["kernel", "ms", "share"])
+    for name, spent in profile.times.most_common(10):
+        add(f"`{name[:90]}`", spent, f"{100 * spent / busy:.1f}%")
+
+
+class Variant(NamedTuple):
+    """A way to take the steps of a recipe."""
+
+    name: str
+    images: int
+    run: dict[str, Any] = {}  # noqa: RUF012
+    model: dict[str, Any] = {}  # noqa: RUF012
+    graphs: bool = False
+    """Replay as CUDA graphs."""
+    profiled: bool = False
+
+    def of(self, recipe: Recipe) -> Recipe:
+        """Return a recipe that takes steps this way."""
+        schedule = {"batch_size": self.images, "images_per_rank": self.images}
+        return recipe.model_copy(
+            update={
+                "run": recipe.run.model_copy(update=self.run),
+                "model": recipe.model.model_copy(update=self.model),
+                "schedule": recipe.schedule.model_copy(update=schedule),
+            }
+        )
+
+
+def variants(recipe: str) -> list[Variant]:
+    """Return the ways in which the steps of a recipe are measured, the fastest last."""
+    images = IMAGES.get(recipe, 2)
+    eager = [
+        Variant("channels last", images, profiled=True),
+        Variant("channels first", images, {"channels_last": False}),
+        Variant("recomputed", images, model={"checkpointing": True}),
+    ]
+    compiled = [Variant("compiled", images, {"compile": True}, profiled=True)]
+    if images > 2:
+        eager.append(Variant("channels last", 2))
+        compiled += [
+            Variant("compiled", 2, {"compile": True}),
+            Variant("CUDA graphs", 2, {"compile": True}, graphs=True),
+        ]
+    return eager + compiled
 
 
 def main() -> int:
-    """Measure a recipe: eager with channels last and without, compiled, and with activations recomputed."""
+    """Measure a recipe; with --warm only fill the compiler's cache, so that what is measured later compiles soon."""
     chosen = arguments("recipe")
     device, report = torch.device(chosen.device), Report(chosen.out)
     end = time.monotonic() + chosen.seconds - 5
     precision = "bfloat16" if device.type == "cuda" else "float32"
-    settings = [f"run.precision={precision}", "run.channels_last=true"]
+    settings = [f"run.precision={precision}", "run.channels_last=true", *FULL_SIZE.get(chosen.recipe, ())]
     if chosen.tiny:
         dilated = "pspnet" in chosen.recipe or "deeplab" in chosen.recipe
         settings += [*(TINY_DILATED if dilated else TINY), "augmentation.crop=[64, 128]", "loss.main=ce"]
         settings += ["loss.main_settings={}"]
     base = load_recipe(chosen.recipe, settings)
-    images = 2 if chosen.tiny else base.schedule.images_per_rank or 2
-    base = base.model_copy(
-        update={"schedule": base.schedule.model_copy(update={"batch_size": images, "images_per_rank": images})}
-    )
     torch.backends.cudnn.benchmark = True
     add = report.table(
-        f"Training steps of {chosen.recipe}, {images} crops of {base.augmentation.crop[0]} x "
-        f"{base.augmentation.crop[1]}, {precision}",
-        ["variant", "ms", "images/s", "MFU", "peak GiB", "first step, s", "graphs, breaks"],
+        f"Training steps of {chosen.recipe}, crops of {base.augmentation.crop[0]} x {base.augmentation.crop[1]}, "
+        f"{precision}",
+        ["variant", "crops", "ms", "images/s", "MFU", "peak GiB", "first step, s", "graphs, breaks"],
     )
-    variants: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-        ("channels last", {}, {}),
-        ("channels first", {"channels_last": False}, {}),
-        ("compiled", {"compile": True}, {}),
-        ("recomputed", {}, {"checkpointing": True}),
-    ]
-    found = None
-    for name, run, model in variants:
-        if time.monotonic() > end or (chosen.tiny and run.get("compile")):
-            report.note(f"{name}: not measured, {'slow on a CPU' if chosen.tiny else 'no time left'}")
+    for variant in variants(chosen.recipe):
+        compiles = bool(variant.run.get("compile"))
+        if chosen.warm and not compiles:
             continue
-        recipe = base.model_copy(
-            update={"run": base.run.model_copy(update=run), "model": base.model.model_copy(update=model)}
-        )
+        if time.monotonic() > end or (chosen.tiny and compiles):
+            report.note(f"{variant.name}: not measured, {'slow on a CPU' if chosen.tiny else 'no time left'}")
+            continue
         torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        torch._inductor.config.triton.cudagraphs = variant.graphs  # type: ignore[attr-defined]
         try:
-            found = measured(recipe, device, images, rounds=2 if chosen.tiny else 15)
-        except torch.OutOfMemoryError as error:
-            report.note(f"{name}: out of memory ({str(error).splitlines()[0][:120]})")
+            found = measured(variant.of(base), device, variant.images, rounds=2 if chosen.tiny or chosen.warm else 15)
+        except Exception as error:
+            report.note(f"{variant.name}: {type(error).__name__} ({str(error).strip()[:300]})")
+            traceback.print_exc()
             continue
-        graphs = "{}, {}".format(*compiled_graphs()) if run.get("compile") else "-"
+        graphs = "{}, {}".format(*compiled_graphs()) if compiles else "-"
         mfu = "-" if found["mfu"] is None else f"{100 * found['mfu']:.1f}%"
-        add(name, found["ms"], found["images/s"], mfu, found["gib"], found["first"], graphs)
-        if name == "channels last":
-            top = report.table("Share of device time by kernel, channels last, eager", ["kernel", "share"])
-            for kernel, share in profile_of(found, device):
-                top(f"`{kernel}`", f"{100 * share:.1f}%")
-        del found["stepper"]
+        add(variant.name, variant.images, found["ms"], found["images/s"], mfu, found["gib"], found["first"], graphs)
+        print(f"{time.monotonic() - end + chosen.seconds:.0f} s: {variant.name}, {found['ms']:.1f} ms", flush=True)
+        if variant.profiled and not chosen.warm:
+            add_profile(report, f"{variant.name}, {variant.images} crops", profile_of(found, device))
+        del found
     return 0
 
 

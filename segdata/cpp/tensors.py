@@ -5,6 +5,7 @@ add up to the same in any order, hence the result does not depend on the device,
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -47,8 +48,9 @@ def cpp_counts(
 
     Notes
     -----
-    Equal to `segdata.cpp.pooling.cpp_counts` of each label, value for value. Beside the result it holds one int32 per
-    label pixel. Traceable by ``torch.compile(fullgraph=True)``.
+    Equal to `segdata.cpp.pooling.cpp_counts` of each label, value for value. On a GPU one kernel reads each label pixel
+    once and holds nothing beside the result; elsewhere, and in a compiled graph, there is one int32 per label pixel.
+    Traceable by ``torch.compile(fullgraph=True)``.
 
     Examples
     --------
@@ -63,9 +65,15 @@ def cpp_counts(
     if class_ids.ndim == 2:
         batch = cpp_counts(class_ids[None], cell, num_classes=num_classes, ignore_id=ignore_id, ragged=ragged)
         return batch[0]
-    check_labels(class_ids, num_classes, ignore_id)
+    check_is_label(class_ids)
     num_labels, height, width = class_ids.shape
     check_divides(cell, (height, width), ragged)
+    if _has_triton(class_ids):
+        from segdata.cpp import tensors_triton
+
+        if tensors_triton.takes(class_ids, cell):
+            return tensors_triton.counts(class_ids, cell, num_classes, ignore_id)
+    check_labels(class_ids, num_classes, ignore_id)
     shape = (num_labels, num_classes + 1, -(-height // cell), -(-width // cell))
     bins = cell_bins(
         channels(class_ids, num_classes, ignore_id),
@@ -111,16 +119,21 @@ def cpp_pool(
     return counts.to(torch.float32) / area
 
 
-def check_labels(class_ids: Tensor, num_classes: int, ignore_id: int) -> None:
-    """Raise LabelError unless `class_ids` is an integer tensor of shape (N, H, W) of classes and `ignore_id`.
-
-    Values are checked at once on the CPU; elsewhere, and in a compiled graph, by an assertion on the device.
-    """
+def check_is_label(class_ids: Tensor) -> None:
+    """Raise LabelError unless `class_ids` is an integer tensor of shape (N, H, W)."""
     if class_ids.ndim != 3 or 0 in class_ids.shape or class_ids.is_floating_point() or class_ids.dtype == torch.bool:
         raise LabelError(
             f"label: a tensor of {class_ids.dtype} with shape {tuple(class_ids.shape)}. A batch of labels is an "
             f"integer tensor of shape (number, height, width). Pass class ids, not colors or scores."
         )
+
+
+def check_labels(class_ids: Tensor, num_classes: int, ignore_id: int) -> None:
+    """Raise LabelError unless `class_ids` is an integer tensor of shape (N, H, W) of classes and `ignore_id`.
+
+    Values are checked at once on the CPU; elsewhere, and in a compiled graph, by an assertion on the device.
+    """
+    check_is_label(class_ids)
     known = ((class_ids >= 0) & (class_ids < num_classes)) | (class_ids == ignore_id)
     if torch.compiler.is_compiling() or not class_ids.is_cpu:
         torch._assert_async(known.all(), f"a label holds an id that is neither 0-{num_classes - 1} nor {ignore_id}")
@@ -164,3 +177,8 @@ def summed(bins: Tensor, weights: Tensor, shape: Sequence[int]) -> Tensor:
     """Return the sum of the `weights`, shape (pixels,), that fall into each bin, as a tensor of `shape`."""
     flat = torch.zeros(shape, dtype=weights.dtype, device=weights.device).flatten()
     return flat.index_add_(0, bins, weights).view(*shape)
+
+
+def _has_triton(class_ids: Tensor) -> bool:
+    """Say whether a kernel in Triton can be called on a tensor: eagerly, on a GPU, where torch brings it."""
+    return class_ids.is_cuda and not torch.compiler.is_compiling() and find_spec("triton") is not None

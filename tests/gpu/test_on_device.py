@@ -186,3 +186,15 @@ def test_a_step_waits_for_the_device_once(device, tmp_path, monkeypatch):
     monkeypatch.setattr(Stepper, "run", counted)
     train(on_device(tmp_path, device), tmp_path / "out", progress=False)
     assert [len(each) for each in waits[1:]] == [1] * 5, waits
+
+
+def test_an_unknown_id_is_not_counted_in_silence(device):
+    """In a process of its own: after an assertion on a GPU nothing more can be done with it."""
+    lines = (
+        "import torch",
+        "from segdata.cpp.tensors import cpp_counts",
+        f"print(cpp_counts(torch.full((1, 8, 8), 77, dtype=torch.uint8, device='{device}'), 4).cpu())",
+    )
+    run = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
+    assert run.returncode
+    assert ("id 77 is neither a class" if device.type == "cpu" else "device-side assert") in run.stderr
