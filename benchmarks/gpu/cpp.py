@@ -18,7 +18,7 @@ MORE_THAN_CACHED = 160 * 2**20
 
 
 def made_labels(batch: int, size: tuple[int, int], dtype: torch.dtype, *, speckled: bool) -> torch.Tensor:
-    """Return labels of blocks 40 pixels wide, a fifth of them ignored; or, at worst, a tenth of the pixels at random."""
+    """Return labels of blocks 40 pixels wide, a fifth ignored; or, at worst, a tenth of the pixels at random."""
     rng = np.random.default_rng(9802)
     blocks = rng.choice([*range(CLASSES), *[255] * 5], (batch, -(-size[0] // 40), -(-size[1] // 40))).astype(np.uint8)
     label = np.kron(blocks, np.ones((1, 40, 40), np.uint8))[:, : size[0], : size[1]].copy()

@@ -5,13 +5,16 @@ add up to the same in any order, hence the result does not depend on the device,
 """
 
 from collections.abc import Sequence
-from importlib.util import find_spec
+from functools import cache
+from importlib import import_module
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from segdata.cpp.checks import Ragged, check_cell, check_classes, check_divides
 from segdata.errors import LabelError
+from segdata.logs import logger
 
 
 def cpp_counts(
@@ -66,14 +69,17 @@ def cpp_counts(
         batch = cpp_counts(class_ids[None], cell, num_classes=num_classes, ignore_id=ignore_id, ragged=ragged)
         return batch[0]
     check_is_label(class_ids)
-    num_labels, height, width = class_ids.shape
-    check_divides(cell, (height, width), ragged)
-    if _has_triton(class_ids):
-        from segdata.cpp import tensors_triton
-
-        if tensors_triton.takes(class_ids, cell):
-            return tensors_triton.counts(class_ids, cell, num_classes, ignore_id)
+    check_divides(cell, (class_ids.shape[1], class_ids.shape[2]), ragged)
+    kernel = _kernel_for(class_ids)
+    if kernel is not None and kernel.takes(class_ids, cell):
+        return kernel.counts(class_ids, cell, num_classes, ignore_id)  # type: ignore[no-any-return]
     check_labels(class_ids, num_classes, ignore_id)
+    return _counted(class_ids, cell, num_classes, ignore_id)
+
+
+def _counted(class_ids: Tensor, cell: int, num_classes: int, ignore_id: int) -> Tensor:
+    """Return the counts of checked labels, by torch's own operations."""
+    num_labels, height, width = class_ids.shape
     shape = (num_labels, num_classes + 1, -(-height // cell), -(-width // cell))
     bins = cell_bins(
         channels(class_ids, num_classes, ignore_id),
@@ -179,6 +185,28 @@ def summed(bins: Tensor, weights: Tensor, shape: Sequence[int]) -> Tensor:
     return flat.index_add_(0, bins, weights).view(*shape)
 
 
-def _has_triton(class_ids: Tensor) -> bool:
-    """Say whether a kernel in Triton can be called on a tensor: eagerly, on a GPU, where torch brings it."""
-    return class_ids.is_cuda and not torch.compiler.is_compiling() and find_spec("triton") is not None
+def _kernel_for(class_ids: Tensor) -> ModuleType | None:
+    """Return the counts in Triton if they can be called on a tensor, eagerly and on a GPU."""
+    return checked_kernel(class_ids.device) if class_ids.is_cuda and not torch.compiler.is_compiling() else None
+
+
+@cache
+def checked_kernel(device: torch.device) -> ModuleType | None:
+    """Return `segdata.cpp.tensors_triton`, once it has counted on a device as torch's own operations do; else None.
+
+    Triton comes with torch's CUDA builds, and compiles on the machine, for which it wants a C compiler.
+    """
+    label = torch.arange(2 * 40 * 56, device=device).view(2, 40, 56) % 20
+    label = torch.where(label == 19, 255, label)
+    try:
+        kernel = import_module("segdata.cpp.tensors_triton")
+        for ids, cell in ((label, 16), (label.to(torch.uint8), 8)):
+            if not torch.equal(kernel.counts(ids, cell, 19, 255), _counted(ids, cell, 19, 255)):
+                raise ArithmeticError(f"other counts than those of torch, of {ids.dtype} and cell {cell}")
+    except Exception as error:  # whatever a compiler raises
+        reason = str(error).strip().splitlines() or [""]
+        logger.info(
+            f"pooling on {device} is not compiled: {type(error).__name__}: {reason[0]}. It is slower, and right."
+        )
+        return None
+    return kernel

@@ -1,7 +1,9 @@
-"""CPP counts on a GPU in one pass: each label is read once, each count written once. Needs Triton, as torch's CUDA
-builds bring it; `segdata.cpp.tensors` imports this module where it can use it.
+"""CPP counts on a GPU in one pass: each label is read once, each count written once.
+
+Needs Triton, as torch's CUDA builds bring it; `segdata.cpp.tensors` imports this module where it can be used.
 """
 
+# mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
 import torch
 import triton
 from torch import Tensor
@@ -40,7 +42,7 @@ def counts(class_ids: Tensor, cell: int, num_classes: int, ignore_id: int) -> Te
     side = 1 << (cell - 1).bit_length()
     block = max(1, min(_TILE // side**2, 1 << (columns - 1).bit_length()))
     grid = (num_labels * rows, -(-columns // block))
-    with torch.cuda.device_of(class_ids):
+    with torch.cuda.device(class_ids.device):
         _count[grid](
             class_ids, out, height, width, rows, columns, num_classes, ignore_id, cell, side, block,
             debug=True, sanitize_overflow=False,
@@ -48,13 +50,13 @@ def counts(class_ids: Tensor, cell: int, num_classes: int, ignore_id: int) -> Te
     return out
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _either(a, b):  # type: ignore[no-untyped-def]
+@triton.jit
+def _either(a, b):
     return a | b
 
 
-@triton.jit  # type: ignore[untyped-decorator]
-def _count(  # type: ignore[no-untyped-def]
+@triton.jit
+def _count(
     labels, out, height, width, rows, columns,
     num_classes: tl.constexpr, ignore_id: tl.constexpr, cell: tl.constexpr, side: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
