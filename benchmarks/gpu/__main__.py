@@ -52,7 +52,10 @@ STAGES: tuple[tuple[Part, ...], ...] = (
     (Part("deeplabv3plus", "benchmarks.gpu.steps", 60, ("cityscapes-deeplabv3plus-cpp",)),),
     (Part("peer deeplabv3plus", "benchmarks.gpu.peers", 45, ("deeplabv3plus",)),),
     (Part("hmsa", "benchmarks.gpu.steps", 75, ("hmsa-cityscapes",)),),
-    (Part("camvid", "benchmarks.gpu.camvid", 600),),
+    (Part("camvid weights", "benchmarks.gpu.camvid", 300, ("weights",)),),
+    (Part("camvid scales", "benchmarks.gpu.camvid", 300, ("scales",)),),
+    (Part("camvid deeplabv3plus", "benchmarks.gpu.camvid", 300, ("deeplabv3plus",)),),
+    (Part("camvid pspnet", "benchmarks.gpu.camvid", 300, ("pspnet",)),),
 )
 LEAST_SECONDS = 15.0
 """A part is not begun with less left."""

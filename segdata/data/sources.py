@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from segdata.batch.work import BatchSettings
+from segdata.config.data import NAMED_BY_FILE
 from segdata.config.recipe import DataRecipe, SourceRecipe
 from segdata.data.samples import find_samples
 from segdata.errors import LayoutError, SettingsError
@@ -180,9 +181,12 @@ def _store_of(recipe: SourceRecipe, source: TrainingSource) -> Path | None:
         return None  # what is ignored depends on the confidence, which the store does not know
     folder = recipe.cpp or recipe.root.with_name(f"{recipe.root.name}-cpp")
     if not folder.is_dir():
+        told = index.head.settings
+        named = recipe.layout in NAMED_BY_FILE  # the names of the labels tell what their ids are
+        options = "" if named else f"--classes {told['classes']} --encoding {told['encoding']} "
         raise SettingsError(
             f"{folder}: there are no stored targets of source '{recipe.name}'. Make them with: segdata precompute-cpp "
-            f"{recipe.root} {folder}, or set loss.targets to auto."
+            f"{options}{recipe.root} {folder}, or set loss.targets to auto."
         )
     return folder
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_runs import small_recipe
 
 from segdata.batch.work import BatchSettings
 from segdata.codecs.png import encode_label, read_label
+from segdata.config.recipe import load_recipe
 from segdata.cpp.store import encode_cpp
 from segdata.cpp.targets import pool_targets
 from segdata.cpp.tensors import cpp_counts
@@ -159,6 +161,18 @@ def test_a_store_of_another_class_table_is_refused(tmp_path):
 def test_a_missing_store_is_named_with_the_command_that_makes_it(tmp_path):
     recipe = small_recipe(tmp_path)
     with pytest.raises(SettingsError, match=r"city-cpp: there are no stored targets of source 'whole'\. Make them"):
+        open_sources(recipe.data, tmp_path / "indexes", stored=True)
+
+
+def test_the_command_says_what_the_labels_are_where_their_names_do_not(tmp_path):
+    for kind in ("images", "labels"):
+        folder = tmp_path / "camvid" / "train" / kind
+        folder.mkdir(parents=True)
+        Image.fromarray(np.full((8, 8) if kind == "labels" else (8, 8, 3), 3, np.uint8)).save(folder / "a.png")
+    settings = ["data.classes=camvid", f"data.root={tmp_path / 'camvid'}", "data.validation=null"]
+    recipe = load_recipe("camvid-pspnet-lite0-cpp-stored", settings)
+    wanted = r"precompute-cpp --classes camvid --encoding labelIds \S+/camvid \S+/camvid-cpp, or"
+    with pytest.raises(SettingsError, match=wanted):
         open_sources(recipe.data, tmp_path / "indexes", stored=True)
 
 
