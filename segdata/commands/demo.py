@@ -13,6 +13,8 @@ from segdata.errors import SettingsError
 
 SIZE = (512, 1024)
 RECIPE = "tiny-deeplabv3plus-scenes"
+PEOPLE = 4.0
+"""Times as many as in a usual scene: a model that learns for a few minutes finds them."""
 NUM_VISTAS, NUM_TRAIN, NUM_VAL, NUM_COARSE = 24, 16, 4, 8
 MARK = "made-by-segdata-demo.txt"
 
@@ -92,9 +94,16 @@ def make_scenes(folder: Path) -> None:
     """Write the made data sets; on a second run they come out the same."""
     from segdata.synthetic import write_cityscapes, write_vistas
 
-    write_vistas(folder / "vistas", NUM_VISTAS, SIZE, seed=1, jobs=-1)
+    write_vistas(folder / "vistas", NUM_VISTAS, SIZE, seed=1, people_factor=PEOPLE, jobs=-1)
     write_cityscapes(
-        folder / "cityscapes", SIZE, train=NUM_TRAIN, val=NUM_VAL, train_extra=NUM_COARSE, auto_labels=True, jobs=-1
+        folder / "cityscapes",
+        SIZE,
+        train=NUM_TRAIN,
+        val=NUM_VAL,
+        train_extra=NUM_COARSE,
+        auto_labels=True,
+        people_factor=PEOPLE,
+        jobs=-1,
     )
 
 

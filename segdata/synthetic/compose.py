@@ -22,10 +22,10 @@ class Thing:
     draw: Draw
 
 
-def compose(street: Street, rng: np.random.Generator) -> list[Thing]:
+def compose(street: Street, rng: np.random.Generator, people_factor: float = 1.0) -> list[Thing]:
     """Return everything that stands on a street, the farthest first."""
     things = [*_borders(street, rng), *_greenery(street, rng), *_furniture(street, rng)]
-    things += [*_parked(street, rng), *_traffic(street, rng), *_walkers(street, rng)]
+    things += [*_parked(street, rng), *_traffic(street, rng), *_walkers(street, rng, people_factor)]
     return sorted(things, key=lambda thing: -thing.distance)
 
 
@@ -214,13 +214,13 @@ def _traffic(street: Street, rng: np.random.Generator) -> Iterator[Thing]:
             yield _at(street, draw, rng.uniform(-14, 14), z, turned)
 
 
-def _walkers(street: Street, rng: np.random.Generator) -> Iterator[Thing]:
+def _walkers(street: Street, rng: np.random.Generator, people_factor: float) -> Iterator[Thing]:
     """Let people walk on the pavements, alone or in twos and threes, and over the crosswalk."""
     for sign in (-1, 1):
         if not street.side(sign).pavement:
             continue
         inner, outer = street.curb(sign) + 0.6 + street.side(sign).verge, street.border(sign) - 0.3
-        for _ in range(rng.poisson(3.2)):
+        for _ in range(rng.poisson(3.2 * people_factor)):
             z, across = 5 + 50 * float(rng.random()) ** 1.5, float(rng.uniform(inner, max(inner + 0.1, outer)))
             for _ in range(rng.choice(3, p=(0.62, 0.28, 0.1)) + 1):
                 yield _at(street, people.draw_person, sign * across, z)
@@ -228,7 +228,7 @@ def _walkers(street: Street, rng: np.random.Generator) -> Iterator[Thing]:
         if rng.random() < 0.08:
             yield _at(street, people.draw_dog, sign * inner, rng.uniform(7, 20))
     if street.zebra is not None:
-        for _ in range(rng.poisson(1.5)):
+        for _ in range(rng.poisson(1.5 * people_factor)):
             across = rng.uniform(-street.curb(-1), street.curb(1))
             yield _at(street, people.draw_person, across, street.zebra + rng.uniform(0.4, 2.8))
     if rng.random() < 0.15:

@@ -39,7 +39,7 @@ class MadeScene:
     kinds: tuple[str, ...]
 
 
-def render_scene(seed: int, index: int, size: tuple[int, int]) -> MadeScene:
+def render_scene(seed: int, index: int, size: tuple[int, int], *, people_factor: float = 1.0) -> MadeScene:
     """Draw scene `index` of the endless series that `seed` names.
 
     The same street is drawn at every size; only grain and the smallest details depend on it.
@@ -50,6 +50,8 @@ def render_scene(seed: int, index: int, size: tuple[int, int]) -> MadeScene:
         Not negative; each pair is a scene of its own.
     size : tuple of int
         (height, width) in pixels, each at least 16.
+    people_factor : float
+        How many times as many people walk about as usually, 0 or more.
 
     Returns
     -------
@@ -67,9 +69,9 @@ def render_scene(seed: int, index: int, size: tuple[int, int]) -> MadeScene:
     ((64, 128, 3), (64, 128))
     """
     height, width = size
-    if min(seed, index) < 0 or min(height, width) < _SMALLEST:
+    if min(seed, index, people_factor) < 0 or min(height, width) < _SMALLEST:
         raise SettingsError(
-            f"synthetic scene: seed {seed}, index {index}, size {height}x{width}. "
+            f"synthetic scene: seed {seed}, index {index}, size {height}x{width}, people_factor {people_factor}. "
             f"Numbers from 0 on and at least {_SMALLEST}x{_SMALLEST} pixels are expected."
         )
     plan, view, place, draw, grain = (_stream(seed, index, part) for part in range(5))
@@ -80,7 +82,7 @@ def render_scene(seed: int, index: int, size: tuple[int, int]) -> MadeScene:
     draw_background(canvas, view)
     draw_ground(canvas, street, view)
     _cast_shadows(canvas, street, view)
-    things = compose(street, place)
+    things = compose(street, place, people_factor)
     for thing, stream in zip(things, draw.spawn(len(things)), strict=True):
         thing.draw(canvas, stream)
     _draw_bonnet(canvas, view)

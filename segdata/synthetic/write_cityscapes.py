@@ -30,6 +30,7 @@ def write_cityscapes(
     train_extra: int = 0,
     auto_labels: bool = False,
     seed: int = 0,
+    people_factor: float = 1.0,
     jobs: int = 1,
 ) -> dict[str, list[str]]:
     """Write synthetic scenes in the Cityscapes layout.
@@ -49,6 +50,8 @@ def write_cityscapes(
         Also write ``autolabeled/train_extra``: label ids as a network might give them, with their confidence.
     seed : int
         Names the series of scenes.
+    people_factor : float
+        How many times as many people walk about as usually.
     jobs : int
         Processes; -1 for one per core.
 
@@ -65,7 +68,9 @@ def write_cityscapes(
     counts = {"train": train, "val": val, "train_extra": train_extra}
     if min(counts.values()) < 0 or not any(counts.values()):
         raise SettingsError(f"synthetic scenes: {train} + {val} + {train_extra} scenes. At least one is expected.")
-    write = partial(_write_scene, Path(root), size=size, seed=seed, auto_labels=auto_labels)
+    write = partial(
+        _write_scene, Path(root), size=size, seed=seed, people_factor=people_factor, auto_labels=auto_labels
+    )
     places = [(split, number) for split, count in counts.items() for number in range(count)]
     Parallel(n_jobs=jobs)(delayed(write)(split, number) for split, number in places)
     return {split: [_place(split, number)[1] for number in range(count)] for split, count in counts.items()}
@@ -78,10 +83,12 @@ def _place(split: str, number: int) -> tuple[str, str]:
     return city, f"{city}_{number // len(cities):06d}_000019"
 
 
-def _write_scene(root: Path, split: str, number: int, *, size: tuple[int, int], seed: int, auto_labels: bool) -> None:
+def _write_scene(
+    root: Path, split: str, number: int, *, size: tuple[int, int], seed: int, people_factor: float, auto_labels: bool
+) -> None:
     """Draw one scene and write its files."""
     index = _FIRST_INDEX[split] + number
-    scene = render_scene(seed, index, size)
+    scene = render_scene(seed, index, size, people_factor=people_factor)
     city, key = _place(split, number)
     write_atomic(root / "leftImg8bit" / split / city / f"{key}_leftImg8bit.png", png_bytes(scene.image))
     ids, instances = class_ids(scene, "cityscapes"), cityscapes_instances(scene)

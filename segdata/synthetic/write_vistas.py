@@ -33,6 +33,7 @@ def write_vistas(
     size: tuple[int, int],
     *,
     seed: int = 0,
+    people_factor: float = 1.0,
     version: Version = "v1.2",
     validation: int | None = None,
     testing: int = 0,
@@ -52,6 +53,8 @@ def write_vistas(
         (height, width) in pixels.
     seed : int
         Names the series of scenes.
+    people_factor : float
+        How many times as many people walk about as usually.
     version : {"v1.2", "v2.0"}
         ``v1.2`` is the flat layout with one config.json; ``v2.0`` holds both annotation versions.
     validation : int, optional
@@ -83,7 +86,7 @@ def write_vistas(
     root = Path(root)
     _write_configs(root, version)
     splits = ["training"] * (count - held) + ["validation"] * held + ["testing"] * testing
-    write = partial(_write_scene, root, seed=seed, size=size, version=version)
+    write = partial(_write_scene, root, seed=seed, people_factor=people_factor, size=size, version=version)
     Parallel(n_jobs=jobs)(delayed(write)(index, split) for index, split in enumerate(splits))
     keys: dict[str, list[str]] = {"training": [], "validation": [], "testing": []}
     for index, split in enumerate(splits):
@@ -102,9 +105,11 @@ def scene_key(seed: int, index: int) -> str:
     return {2: "-", 5: "_"}.get(index % 8, key[0]) + key[1:]
 
 
-def _write_scene(root: Path, index: int, split: str, *, seed: int, size: tuple[int, int], version: Version) -> None:
+def _write_scene(
+    root: Path, index: int, split: str, *, seed: int, people_factor: float, size: tuple[int, int], version: Version
+) -> None:
     """Draw one scene and write its files."""
-    scene, key = render_scene(seed, index, size), scene_key(seed, index)
+    scene, key = render_scene(seed, index, size, people_factor=people_factor), scene_key(seed, index)
     write_atomic(root / split / "images" / f"{key}.jpg", jpeg_bytes(scene.image))
     if split == "testing":
         return

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from segdata.errors import SettingsError
+from segdata.labels.classes import ClassTable
 from segdata.synthetic import render_scene
 from segdata.synthetic.kinds import KINDS
 from segdata.synthetic.label_ids import cityscapes_instances, class_ids, kind_ids, vistas_instances
@@ -86,6 +87,20 @@ def test_cityscapes_instances_hold_the_class():
     scene = render_scene(3, 0, (96, 192))
     instances = cityscapes_instances(scene)
     assert np.array_equal(np.where(instances > 999, instances // 1000, instances), class_ids(scene, "cityscapes"))
+
+
+def test_more_people_walk_where_more_are_asked_for():
+    person = ClassTable.load("cityscapes").find("person").train_id
+
+    def pixels(people_factor: float) -> int:
+        scenes = [render_scene(1, n, (96, 192), people_factor=people_factor) for n in range(4)]
+        return sum(np.count_nonzero(train_ids(class_ids(scene, "cityscapes")) == person) for scene in scenes)
+
+    none, usual, many = pixels(0), pixels(1), pixels(4)
+    assert none == 0
+    assert many > 2 * usual > 0
+    with pytest.raises(SettingsError, match=r"people_factor -1\. Numbers from 0 on"):
+        render_scene(0, 0, (64, 128), people_factor=-1)
 
 
 @pytest.mark.parametrize(("seed", "index", "size"), [(-1, 0, (64, 128)), (0, -1, (64, 128)), (0, 0, (15, 128))])
