@@ -1,6 +1,7 @@
 """Part: real results. CamVid on pre-trained EfficientNet-Lite0, several runs at a time on one GPU.
 
-CAMVID names the folder of the data set (train and val); without it the part says so. OUT/camvid-STUDY keeps grid and
+CAMVID names the folder of the data set (train and val); without it the part says so. LITE0 may name the file of
+weights, where the package that the recipes name is not installed. OUT/camvid-STUDY keeps grid and
 results, as `segdata experiment show` reads them; what the time cuts off is missing there, and the next call with the
 same OUT goes on.
 """
@@ -96,6 +97,8 @@ def main() -> int:
     grid = STUDIES[chosen.study]
     root, kept = Path(camvid).absolute(), chosen.out.absolute().parent / f"camvid-{chosen.study}"
     settings = grid["set"] | {"data.root": str(root), "run.device": chosen.device}
+    if weights := os.environ.get("LITE0"):
+        settings["model.weights"] = str(Path(weights).absolute())
     if chosen.tiny:
         settings |= {"schedule.iterations": 4, "schedule.warmup_iterations": 0, "run.evaluate_every": 4}
     if "stored" in grid["arms"]:
