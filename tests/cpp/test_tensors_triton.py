@@ -52,7 +52,7 @@ def test_a_kernel_that_counts_otherwise_or_cannot_be_compiled_is_not_used(kernel
     tensors.checked_kernel.cache_clear()
     monkeypatch.setattr(kernel, "counts", fail)
     assert tensors.checked_kernel(HERE) is None
-    assert "pooling on cpu is not compiled: RuntimeError: Failed to find C compiler.. It is slower" in caplog.text
+    assert "pooling on cpu is not compiled: RuntimeError: Failed to find C compiler. It is slower" in caplog.text
 
 
 def test_on_the_cpu_no_kernel_is_looked_for(monkeypatch):
