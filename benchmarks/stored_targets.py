@@ -71,7 +71,8 @@ def main() -> None:
             )
             for stored in (True, False)
         )
-        without, with_store = cpu_ms(pooled.__getitem__, draws), cpu_ms(stored.__getitem__, draws)
+        works = {"without": pooled.__getitem__, "with": stored.__getitem__}
+        (_, without), (_, with_store) = cpu_ms(works, draws)
         print(f"a crop without targets      {without:8.1f} ms")
         print(f"a crop with stored targets  {with_store:8.1f} ms, {with_store / without:.2f}x; {held:.0f} kB a label")
         batches = {

@@ -219,7 +219,7 @@ class JpegParts:
         extra = 1 if made_up else 0
         rows = min(last * height, self.size[0]) - first * height + extra * height
         frame = self._frame[:5] + struct.pack(">H", rows) + self._frame[7:]
-        jpeg = b"".join((bytes((0xFF, _SOI)), *self._head, frame, self._scan, codes.tobytes(), bytes((0xFF, _EOI))))
+        jpeg = b"".join((bytes((0xFF, _SOI)), *self._head, frame, self._scan, codes.data, bytes((0xFF, _EOI))))
         return jpeg, top - first * height + extra * height
 
     def _raising(self, predictors: list[int]) -> list[list[int]] | None:
@@ -512,6 +512,15 @@ def _splice_rows(
                 size = _put(out, size, np.uint8((word >> np.uint64(num_bits)) & np.uint64(0xFF)))
     position, restarts, skip = start[0], 0, start[1]
     while position < stop[0] or (position == stop[0] and stop[1] > 0):
+        while skip == 0 and position + 8 <= stop[0]:  # eight bytes at once, where none is or becomes 0xFF
+            ahead = _word_at(data, np.uint64(position))
+            shifted = ahead >> np.uint64(num_bits) | (word << np.uint64(63 - num_bits)) << np.uint64(1)
+            if _has_ff(ahead) or _has_ff(shifted):
+                break
+            _put_word(out, np.uint64(size), shifted)
+            word, position, size = ahead, position + 8, size + 8
+        if position == stop[0] and stop[1] == 0:
+            break
         byte = data[position]
         if byte == 0xFF and data[position + 1] != 0:
             if position + 2 >= stop[0] and stop[1] == 0:
@@ -535,6 +544,28 @@ def _splice_rows(
         padded = ((word << np.uint64(8 - num_bits)) & np.uint64(0xFF)) | np.uint64((1 << (8 - num_bits)) - 1)
         size = _put(out, size, np.uint8(padded))
     return out[:size]
+
+
+@inlined
+def _word_at(data: NDArray[np.uint8], at: np.uint64) -> np.uint64:
+    """Return eight bytes as one number, the first the highest; written so that it becomes a single load."""
+    word = np.uint64(0)
+    for place in range(8):
+        word = word << np.uint64(8) | np.uint64(data[at + np.uint64(place)])
+    return word
+
+
+@inlined
+def _put_word(out: NDArray[np.uint8], at: np.uint64, word: np.uint64) -> None:
+    for place in range(8):
+        out[at + np.uint64(place)] = np.uint8(word >> np.uint64(56 - 8 * place) & np.uint64(0xFF))
+
+
+@inlined
+def _has_ff(word: np.uint64) -> bool:
+    """Say whether one of a word's bytes is 0xFF: of its complement, whether one is 0."""
+    low, high = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+    return bool(((~word - low) & word & high) != 0)
 
 
 @compiled

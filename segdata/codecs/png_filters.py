@@ -9,7 +9,8 @@ alignment, which the processors that Numba compiles for read and write like alig
 import numpy as np
 from numpy.typing import NDArray
 
-from segdata.compiled import compiled, inlined
+from segdata.codecs.png_photo_filters import undo_photo_filters
+from segdata.compiled import compiled
 
 NO_FILTER, SUB, UP, AVERAGE, PAETH = range(5)
 _SPREAD = np.uint64(0x0101010101010101)  # times a byte: that byte eight times
@@ -83,7 +84,7 @@ class RowRestorer:
             if self._pixel_bytes == 1:
                 restored = _undo_filters(filtered, self._above, rows)
             else:
-                restored = _undo_photo_filters(filtered, self._above, rows, self._pixel_bytes)
+                restored = undo_photo_filters(filtered, self._above, rows, self._pixel_bytes)
             if not restored:
                 return None
         self._above = rows[
@@ -283,74 +284,3 @@ def _paeth(left: np.int64, above: np.int64, corner: np.int64) -> np.int64:
     if to_left <= to_above and to_left <= to_corner:
         return left
     return above if to_above <= to_corner else corner
-
-
-@inlined
-def _paeth_of(left: np.int32, above: np.int32, corner: np.int32) -> np.int32:
-    """Return what `_paeth` does, without a branch."""
-    down, across = above - corner, left - corner
-    to_left, to_above, to_corner = abs(down), abs(across), abs(down + across)
-    nearer = above if to_above <= to_corner else corner
-    return left if to_left <= min(to_above, to_corner) else nearer
-
-
-@compiled
-def _undo_photo_filters(
-    filtered: NDArray[np.uint8], above: NDArray[np.uint8], rows: NDArray[np.uint8], step: int
-) -> bool:
-    """Undo the filters of the first bytes of rows, as many as `above` has, in pixels of `step` bytes."""
-    for i in range(filtered.shape[0]):
-        filter_type, residuals, row = filtered[i, 0], filtered[i, 1 : 1 + above.size], rows[i, 1 : 1 + above.size]
-        if filter_type == NO_FILTER:
-            row[:] = residuals
-        elif filter_type == UP:
-            for j in range(row.size):
-                row[j] = residuals[j] + above[j]
-        elif filter_type == PAETH and step == 3:
-            _undo_paeth_of_three(residuals, above, row)
-        elif filter_type <= PAETH:
-            _undo_photo_row(filter_type, residuals, above, row, step)
-        else:
-            return False
-        above = row
-    return True
-
-
-@compiled
-def _undo_photo_row(
-    filter_type: int, residuals: NDArray[np.uint8], above: NDArray[np.uint8], row: NDArray[np.uint8], step: int
-) -> None:
-    """Undo Sub, Average or Paeth; before the first pixel, all is 0."""
-    if filter_type == SUB:
-        row[:step] = residuals[:step]
-        for j in range(step, row.size):
-            row[j] = residuals[j] + row[j - step]
-        return
-    if filter_type == AVERAGE:
-        for j in range(step):
-            row[j] = residuals[j] + (above[j] >> 1)
-        for j in range(step, row.size):
-            row[j] = residuals[j] + np.uint8((np.int64(row[j - step]) + np.int64(above[j])) >> 1)
-        return
-    for j in range(step):
-        row[j] = residuals[j] + above[j]
-    for j in range(step, row.size):
-        prediction = _paeth_of(np.int32(row[j - step]), np.int32(above[j]), np.int32(above[j - step]))
-        row[j] = residuals[j] + np.uint8(prediction)
-
-
-@compiled
-def _undo_paeth_of_three(residuals: NDArray[np.uint8], above: NDArray[np.uint8], row: NDArray[np.uint8]) -> None:
-    """Undo Paeth of red, green and blue: three chains side by side, of which no value waits for memory."""
-    left0, left1, left2 = np.int32(0), np.int32(0), np.int32(0)
-    corner0, corner1, corner2 = np.int32(0), np.int32(0), np.int32(0)
-    one = np.uint64(1)  # unsigned places: no look at whether they count from the end
-    for pixel in range(row.size // 3):
-        i = np.uint64(3 * pixel)
-        j, k = i + one, i + one + one
-        above0, above1, above2 = np.int32(above[i]), np.int32(above[j]), np.int32(above[k])
-        left0 = (residuals[i] + _paeth_of(left0, above0, corner0)) & np.int32(255)
-        left1 = (residuals[j] + _paeth_of(left1, above1, corner1)) & np.int32(255)
-        left2 = (residuals[k] + _paeth_of(left2, above2, corner2)) & np.int32(255)
-        row[i], row[j], row[k] = left0, left1, left2
-        corner0, corner1, corner2 = above0, above1, above2

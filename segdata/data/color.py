@@ -46,7 +46,7 @@ def change_colors(image: NDArray[np.uint8], steps: Sequence[ColorStep]) -> NDArr
     if not steps:
         return np.ascontiguousarray(image.transpose(2, 0, 1))
     height, width = image.shape[:2]
-    pixels = np.ascontiguousarray(image).reshape(-1, 3)
+    samples = np.ascontiguousarray(image).reshape(-1)
     blurs = [step.amount for step in steps if step.operation == "blur"]
     assert not any(step.operation == "blur" for step in steps[: len(steps) - len(blurs)]), "a blur comes last"
     points = [step for step in steps if step.operation != "blur"]
@@ -55,9 +55,9 @@ def change_colors(image: NDArray[np.uint8], steps: Sequence[ColorStep]) -> NDArr
     means = np.zeros(len(points), np.float32)
     for at, step in enumerate(points):
         if step.operation == "contrast":
-            means[at] = _mean_gray(pixels, codes[:at], amounts, means) / len(pixels)
-    planes = np.empty((3, len(pixels)), np.float32 if blurs else np.uint8)
-    _apply(pixels, codes, amounts, means, planes, not blurs)
+            means[at] = _mean_gray(samples, codes[:at], amounts, means)
+    planes = np.empty((3, height * width), np.float32 if blurs else np.uint8)
+    _apply(samples, codes, amounts, means, planes, not blurs)
     shaped = planes.reshape(3, height, width)
     for sigma in blurs:
         shaped = _blurred(shaped, sigma)
@@ -81,11 +81,12 @@ def _blurred(planes: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 
 
 @inlined
-def _load(pixels, start, stop, block):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    for at in range(start, stop):
-        block[0, at - start] = pixels[at, 0]
-        block[1, at - start] = pixels[at, 1]
-        block[2, at - start] = pixels[at, 2]
+def _load(samples, start, size, block):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Put pixels into a block plane by plane; each loop is one that LLVM makes vectors of."""
+    part = samples[3 * start : 3 * (start + size)]
+    for plane in range(3):
+        for at in range(size):
+            block[plane, at] = np.float32(part[np.uint64(3 * at + plane)])  # unsigned: no look whether it is negative
 
 
 @inlined
@@ -149,29 +150,24 @@ def _hue_channel(largest, range_, place):  # type: ignore[no-untyped-def]  # noq
 
 @compiled
 def _mean_gray(
-    pixels: NDArray[np.uint8], codes: NDArray[np.int64], amounts: NDArray[np.float32], means: NDArray[np.float32]
+    samples: NDArray[np.uint8], codes: NDArray[np.int64], amounts: NDArray[np.float32], means: NDArray[np.float32]
 ) -> float:
-    """Return the sum of the gray values after some steps."""
-    block = np.empty((3, _BLOCK), np.float32)
-    total = 0.0
-    for start in range(0, len(pixels), _BLOCK):
-        stop = min(start + _BLOCK, len(pixels))
-        _load(pixels, start, stop, block)
+    """Return the mean of the gray values after some steps."""
+    block, sums = np.empty((3, _BLOCK), np.float32), np.zeros(_BLOCK, np.float64)
+    num_pixels = samples.size // 3
+    for start in range(0, num_pixels, _BLOCK):
+        size = min(_BLOCK, num_pixels - start)
+        _load(samples, start, size, block)
         for step in range(codes.size):
-            _step(block, stop - start, codes[step], amounts[step], means[step])
-        sums = np.zeros(3, np.float64)
-        for plane in range(3):
-            part = np.float32(0)
-            for at in range(stop - start):
-                part += block[plane, at]
-            sums[plane] = part
-        total += 0.299 * sums[0] + 0.587 * sums[1] + 0.114 * sums[2]
-    return total
+            _step(block, size, codes[step], amounts[step], means[step])
+        for at in range(size):  # a sum for each place, so that none waits for the one before
+            sums[at] += _RED * block[0, at] + _GREEN * block[1, at] + _BLUE * block[2, at]
+    return float(sums.sum() / num_pixels)
 
 
 @compiled
 def _apply(
-    pixels: NDArray[np.uint8],
+    samples: NDArray[np.uint8],
     codes: NDArray[np.int64],
     amounts: NDArray[np.float32],
     means: NDArray[np.float32],
@@ -180,15 +176,20 @@ def _apply(
 ) -> None:
     """Take all steps on all pixels; `planes` is uint8 or float32."""
     block = np.empty((3, _BLOCK), np.float32)
-    for start in range(0, len(pixels), _BLOCK):
-        stop = min(start + _BLOCK, len(pixels))
-        _load(pixels, start, stop, block)
+    num_pixels = samples.size // 3
+    for start in range(0, num_pixels, _BLOCK):
+        size = min(_BLOCK, num_pixels - start)
+        _load(samples, start, size, block)
         for step in range(codes.size):
-            _step(block, stop - start, codes[step], amounts[step], means[step])
+            _step(block, size, codes[step], amounts[step], means[step])
         for plane in range(3):
-            for at in range(stop - start):
-                value = block[plane, at]
-                planes[plane, start + at] = np.rint(value) if rounded else value
+            part = planes[plane, start : start + size]
+            if rounded:
+                for at in range(size):
+                    part[at] = np.uint8(np.int32(np.rint(block[plane, at])))  # to a byte at once is no vector code
+            else:
+                for at in range(size):
+                    part[at] = block[plane, at]
 
 
 @compiled

@@ -208,7 +208,7 @@ def crop_image(
         part = rows[:, slice(*across.extent)]
         cropped[top:bottom, left:right] = part[:, ::-1] if flip else part
     else:
-        resample(rows, down.extent[0], down, across, cropped[top:bottom, left:right])
+        resample(rows, down.extent[0], down, across, cropped, (top, left))
     return cropped
 
 

@@ -105,11 +105,13 @@ class CropReader:
         if self._is_of_one_class(class_ids, box, origin):
             class_ids = read_label_of(index, draw.image_id, None, photo.size) if window is not None else class_ids
             box, origin = self.place_on(draw, class_ids), (0, 0)
-        image = crop_image(photo, box, fill=self.fill, flip=random.flip, interpolation=self.augmentation.interpolation)
         label = crop_label(class_ids, box, fill=IGNORE_ID, origin=origin)
         if random.flip:
             label = np.ascontiguousarray(label[:, ::-1])
-        return Crop(image, label, box, random, class_ids if self.whole_labels else None)
+        whole_label = class_ids if self.whole_labels else None
+        del class_ids  # of a large image as much memory as its rows, which come next
+        image = crop_image(photo, box, fill=self.fill, flip=random.flip, interpolation=self.augmentation.interpolation)
+        return Crop(image, label, box, random, whole_label)
 
     def place_on(self, draw: Draw, class_ids: NDArray[np.uint8]) -> CropBox:
         """Return where the crop of a draw lies in an image, given its whole label, shape (H, W).

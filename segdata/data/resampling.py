@@ -119,7 +119,14 @@ def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(x < 1, near, np.where(x < 2, far, 0))
 
 
-def resample(rows: NDArray[np.uint8], first_row: int, down: Taps, across: Taps, out: NDArray[np.uint8]) -> None:
+def resample(
+    rows: NDArray[np.uint8],
+    first_row: int,
+    down: Taps,
+    across: Taps,
+    out: NDArray[np.uint8],
+    at: tuple[int, int] = (0, 0),
+) -> None:
     """Resize a part of an image.
 
     Parameters
@@ -128,13 +135,27 @@ def resample(rows: NDArray[np.uint8], first_row: int, down: Taps, across: Taps, 
         The rows of the image that `down` looks at, from `first_row` on.
     down, across : Taps
         Of h rows and of w columns.
-    out : ndarray of uint8, shape (h, w, 3)
-        Where the result goes.
+    out : ndarray of uint8, shape (H', W', 3), contiguous
+        Where the result goes, all of it or a part.
+    at : (int, int)
+        The first row and column of that part.
     """
     pixels = rows.reshape(len(rows), -1).view()
     pixels.flags.writeable = False  # one type for the kernel, whoever gives the rows
     left, right = across.extent
-    _resample(pixels, down.starts - first_row, down.weights, 3 * left, 3 * right, across.starts, across.weights, out)
+    samples, (top, start) = out.reshape(len(out), -1), at
+    part = samples[top : top + len(down.starts)]
+    _resample(
+        pixels,
+        down.starts - first_row,
+        down.weights,
+        3 * left,
+        3 * right,
+        across.starts,
+        across.weights,
+        part,
+        3 * start,
+    )
 
 
 @compiled
@@ -147,9 +168,10 @@ def _resample(
     column_starts: NDArray[np.int64],
     column_weights: NDArray[np.float32],
     out: NDArray[np.uint8],
+    start: int,
 ) -> None:
     half = np.float32(0.5)
-    sums = np.empty(right - left, np.float32)
+    sums, line = np.empty(right - left, np.float32), np.empty(3 * column_starts.size, np.float32)
     for i in range(row_starts.size):
         row = pixels[row_starts[i], left:right]
         weight = row_weights[i, 0]
@@ -169,6 +191,8 @@ def _resample(
                 green += weight * sums[place + np.uint64(1)]
                 blue += weight * sums[place + np.uint64(2)]
                 place += np.uint64(3)
-            out[i, j, 0] = np.uint8(min(max(red, np.float32(0)), np.float32(255)))
-            out[i, j, 1] = np.uint8(min(max(green, np.float32(0)), np.float32(255)))
-            out[i, j, 2] = np.uint8(min(max(blue, np.float32(0)), np.float32(255)))
+            at = np.uint64(3 * j)
+            line[at], line[at + np.uint64(1)], line[at + np.uint64(2)] = red, green, blue
+        samples = out[i, start : start + line.size]
+        for j in range(line.size):  # a loop that LLVM makes vectors of; to a byte at once it does not
+            samples[j] = np.uint8(np.int32(min(max(line[j], np.float32(0)), np.float32(255))))

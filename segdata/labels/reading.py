@@ -15,7 +15,7 @@ from segdata.errors import LabelError
 from segdata.labels.bundled import bundled_classes
 from segdata.labels.classes import IGNORE_ID, ClassTable
 from segdata.labels.mapping import Encoding
-from segdata.labels.remap import first_unmapped
+from segdata.labels.remap import first_unmapped, look_up_rows
 
 ENDINGS: dict[Encoding, str] = {"trainIds": "_labelTrainIds.png", "labelIds": "_labelIds.png"}
 """What names of label files in the Cityscapes layout end with."""
@@ -84,7 +84,7 @@ def read_class_ids(
     if size is not None and found != size:
         raise LabelError(f"{path}: has {found[0]}x{found[1]} pixels, {size[0]}x{size[1]} {size_of}.")
     origin = (0, 0) if window is None else (window.top, window.left)
-    class_ids = to_class_ids(ids, lookup, where=str(path), meaning=meaning, origin=origin)
+    class_ids = to_class_ids(ids, lookup, where=str(path), meaning=meaning, origin=origin, reuse=True)
     if confidence is None or threshold <= 0:
         return class_ids
     how_sure, of_size = _read_window(confidence, window)
@@ -120,10 +120,12 @@ def to_class_ids(
     meaning: str = "the class table",
     advice: str = _ADVICE,
     origin: tuple[int, int] = (0, 0),
+    reuse: bool = False,
 ) -> NDArray[np.uint8]:
     """Return stored ids, shape (H, W), as training ids with 255 for ignored; see `read_class_ids`.
 
-    `origin` is the row and column of the first of them in the file.
+    `origin` is the row and column of the first of them in the file; `reuse` lets the training ids take the place of the
+    stored ones.
 
     Raises
     ------
@@ -136,17 +138,17 @@ def to_class_ids(
     >>> to_class_ids(np.array([[7, 0]], np.uint8), lookup, where="example.png")
     array([[  0, 255]], dtype=uint8)
     """
-    marker = next((value for value in range(256) if value not in lookup), 0)  # none is free only where all are known
-    as_bytes = np.where(lookup < 0, marker, lookup).astype(np.uint8).tobytes()
-    mapped = bytearray(np.ascontiguousarray(ids).data).translate(as_bytes)  # with the search, a tenth of an np.take
-    if not ((lookup < 0).any() and marker in mapped):
-        return np.frombuffer(mapped, np.uint8).reshape(ids.shape)
-    unknown = first_unmapped(ids, lookup)
-    assert unknown is not None, "the marker stands for an unknown id"
-    raise LabelError(
-        f"{where}: id {unknown.id} is not in {meaning} ({unknown.num_pixels} pixels, first at row "
-        f"{origin[0] + unknown.row}, column {origin[1] + unknown.column}). {advice}"
-    )
+    held = np.ascontiguousarray(ids)
+    class_ids = held if held is not ids or (reuse and held.flags.writeable) else np.empty(ids.shape, np.uint8)
+    done = look_up_rows(held, lookup, class_ids)
+    if done < len(held):
+        unknown = first_unmapped(held[done:], lookup)
+        assert unknown is not None, "the row after those done holds one"
+        raise LabelError(
+            f"{where}: id {unknown.id} is not in {meaning} ({unknown.num_pixels} pixels, first at row "
+            f"{origin[0] + done + unknown.row}, column {origin[1] + unknown.column}). {advice}"
+        )
+    return class_ids
 
 
 def ignore_unsure(

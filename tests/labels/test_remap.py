@@ -11,7 +11,7 @@ from PIL import Image
 from segdata.errors import LabelError
 from segdata.labels.classes import ClassTable, LabelClass
 from segdata.labels.mapping import LabelMapping
-from segdata.labels.remap import first_unmapped, remap_labels, unmapped_error
+from segdata.labels.remap import first_unmapped, look_up_rows, remap_labels, unmapped_error
 
 TABLE_4 = LabelMapping.load("vistas-v1.2-to-cityscapes")
 
@@ -121,3 +121,22 @@ def test_the_first_id_above_a_byte_is_unmapped_and_not_255() -> None:
     found = first_unmapped(np.array([[255, 256]], np.int32), lookup)
     assert found is not None
     assert (found.id, found.column) == (256, 1)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(0, 40), st.sampled_from([1, 5, 20]), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_rows_are_looked_up_to_one_that_holds_an_unknown_id(
+    seed: int, height: int, width: int, run: int, in_place: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    lookup = rng.integers(0, 256, 256).astype(np.int16)
+    lookup[rng.integers(0, 256, 2)] = -1
+    ids = rng.integers(0, 256, (height, width), np.uint8).repeat(run, axis=1)[:, :width]
+    known = (lookup[ids] >= 0).all(axis=1)
+    expected = height if known.all() else int(known.argmin())
+    given_ids = ids.copy()
+    out = given_ids if in_place else np.full_like(ids, 77)
+    before = out.copy()
+    assert look_up_rows(given_ids, lookup, out) == expected
+    assert np.array_equal(out[:expected], lookup[ids[:expected]])
+    assert np.array_equal(out[expected:], before[expected:])
