@@ -167,7 +167,7 @@ def link_atomic(source: Path, target: Path, how: Literal["symlink", "hardlink", 
         if how == "symlink":
             temporary.symlink_to(source.absolute())
         elif how == "hardlink":
-            temporary.hardlink_to(source)
+            temporary.hardlink_to(source.resolve())  # of the file, where the source is a link to it
         else:
             shutil.copyfile(source, temporary)
 

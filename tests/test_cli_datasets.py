@@ -121,6 +121,28 @@ def test_missing_targets_and_a_broken_index_are_named(camvid: Path) -> None:
     assert f"{camvid}/soft/train/labels/a.cpp.npz: is missing, the target of" in result.stderr
 
 
+def test_damaged_and_stale_targets_are_named(camvid: Path) -> None:
+    write_pair(camvid, "train", "d", [[1, 2]])
+    soft = camvid / "soft" / "train" / "labels"
+    soft.mkdir(parents=True)
+    words = ["--classes", "camvid", "--encoding", "labelIds"]
+    made = CliRunner().invoke(group, ["precompute-cpp", "--scales", "2", *words, str(camvid), str(camvid / "soft")])
+    assert made.exit_code == 0, made.output
+    assert check(camvid, "--set", "data.sources.train.cpp=soft").exit_code == 0
+    (soft / "a.cpp.npz").write_bytes(b"no targets")
+    (camvid / "train" / "labels" / "b.png").write_bytes(encode_label(np.full((1, 4), 2, np.uint8)))
+    result = check(camvid, "--set", "data.sources.train.cpp=soft")
+    assert failed(result) == [f"train: targets: 1 of 3 labels have pooled targets in {camvid / 'soft'}"]
+    assert f"{soft}/a.cpp.npz: " in result.stderr
+    assert f"{soft}/b.cpp.npz: was made from another content of {camvid}/train/labels/b.png" in result.stderr
+
+
+def test_images_are_as_large_as_the_loader_takes_them(camvid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, passes in ((5, True), (3, False)):  # Pillow warns from its limit on, and refuses twice as many pixels
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        assert (failed(check(camvid)) == []) == passes
+
+
 def test_many_faults_are_counted_and_named_on_demand(camvid: Path) -> None:
     for number in range(25):
         write_pair(camvid, "train", f"bad{number:02}", [[0, 1]], size=(9, 9))

@@ -122,6 +122,15 @@ def test_a_file_is_put_at_a_second_place_and_again_over_itself(tmp_path: Path, h
     assert (target.stat().st_ino == source.stat().st_ino) == (how != "copy")
 
 
+@pytest.mark.parametrize("how", ["symlink", "hardlink", "copy"])
+def test_a_file_that_is_a_link_itself_is_reached_from_the_second_place(tmp_path: Path, how: str) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "image.jpg").write_bytes(b"pixels")
+    (tmp_path / "image.jpg").symlink_to("store/image.jpg")
+    link_atomic(tmp_path / "image.jpg", tmp_path / "out" / "deep" / "image.jpg", how)
+    assert (tmp_path / "out" / "deep" / "image.jpg").read_bytes() == b"pixels"
+
+
 def test_a_missing_source_of_a_copy_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="out: cannot be written: No such file"):
         link_atomic(tmp_path / "gone", tmp_path / "out", "copy")

@@ -134,6 +134,20 @@ def decode_photo(data: bytes, where: str, row_index: Path | None = None) -> Phot
     return Photo((image.height, image.width), lambda top, bottom, _: _pixels_of(image, where)[top:bottom])
 
 
+def fault_of_mode(mode: str) -> str | None:
+    """Say what is wrong with a kind of image, by Pillow's name of it; None where it has 8 bits a sample or fewer.
+
+    Pillow would cut wider ones off at 255.
+
+    Examples
+    --------
+    >>> fault_of_mode("RGB"), fault_of_mode("I;16")
+    (None, 'is of mode I;16, with more than 8 bits a sample. Convert it to an 8-bit image.')
+    """
+    wide = mode.startswith(("I", "F"))
+    return f"is of mode {mode}, with more than 8 bits a sample. Convert it to an 8-bit image." if wide else None
+
+
 def _is_allowed(size: tuple[int, int]) -> bool:
     """Say whether Pillow would take an image of this size: its limit holds for every format."""
     most = Image.MAX_IMAGE_PIXELS
@@ -193,6 +207,8 @@ def _open(data: bytes, where: str) -> Image.Image:
 
 def _pixels_of(image: Image.Image, where: str) -> NDArray[np.uint8]:
     """Decode an image with Pillow: uint8 of shape (H, W, 3)."""
+    if fault := fault_of_mode(image.mode):
+        raise LabelError(f"{where}: {fault}")
     try:
         image.load()
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

@@ -1,6 +1,6 @@
 """A mixture of indexes written down: in a YAML file, by the name of a paper, or on the command line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -42,6 +42,11 @@ class MixtureSource(Section):
     """How often a class is picked relative to the others, by name."""
     center: Literal["pixel", "centroid"] | None = None
     """What a crop is placed to show: a pixel of the class, or its center of mass in a tile."""
+
+    def told(self) -> dict[str, Any]:
+        """Return what the file says of it beside where it lies."""
+        names = self.model_fields_set - {"index", "root"}
+        return {name: value for name in sorted(names) if (value := getattr(self, name)) is not None}
 
     @model_validator(mode="before")
     @classmethod
@@ -121,7 +126,7 @@ def read_mixture(path: Path) -> Mixture:
         epoch_size: 2975
         seed: 0
 
-    With ``preset: seethroughnet`` a source is just its index file.
+    With ``preset: seethroughnet`` a source can be just its index file; what else it says goes before the preset.
 
     Raises
     ------
@@ -140,7 +145,8 @@ def read_mixture(path: Path) -> Mixture:
         for name, source in recipe.sources.items()
     }
     if recipe.preset is not None:
-        sources = preset_sources(recipe.preset, given)
+        preset = preset_sources(recipe.preset, given)
+        sources = [replace(source, **recipe.sources[source.name].told()) for source in preset]
     else:
         sources = [_source(name, source, given[name], path) for name, source in recipe.sources.items()]
     return Mixture(sources, recipe.epoch_size, recipe.seed)

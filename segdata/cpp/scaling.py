@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdata.compiled import compiled
-from segdata.cpp.checks import check_cell, checked_label
+from segdata.cpp.checks import checked_label
 from segdata.cpp.kernels import IGNORED
 from segdata.errors import LabelError, SettingsError
 
@@ -63,7 +63,8 @@ class ScaledGrid:
 
     def __post_init__(self) -> None:
         """Refuse what describes no grid."""
-        check_cell(self.cell)
+        if not isinstance(self.cell, int | np.integer) or self.cell < 1:
+            raise SettingsError(f"scaled grid: cell {self.cell!r}. The side of a cell is a whole number, 1 or more.")
         if min(self.source_size) < 1 or min(self.box[2:]) < 1:
             raise SettingsError(f"scaled grid: source {self.source_size}, box {self.box}. Sizes are 1 pixel or more.")
         if not all(isinstance(scale, int | Fraction) and scale > 0 for scale in self.scale):

@@ -204,7 +204,7 @@ def crop_image(
     if flip:
         across, left, right = across.mirrored(), box.size[1] - right, box.size[1] - left
     rows = photo.rows(*down.extent, across.extent[1])
-    if down.weights.shape[1] == across.weights.shape[1] == 1:
+    if down.is_plain() and across.is_plain():
         part = rows[:, slice(*across.extent)]
         cropped[top:bottom, left:right] = part[:, ::-1] if flip else part
     else:

@@ -35,6 +35,10 @@ class Taps(NamedTuple):
         """Return the first pixel of the image that is looked at, and the one after the last."""
         return int(self.starts.min()), int(self.starts.max()) + self.weights.shape[1]
 
+    def is_plain(self) -> bool:
+        """Say whether each pixel is one of the image, and they follow one another, in whichever order."""
+        return self.weights.shape[1] == 1 and self.extent[1] - self.extent[0] == len(self.starts)
+
     def mirrored(self) -> "Taps":
         """Return the same pixels in the opposite order."""
         return Taps(self.starts[::-1].copy(), self.weights[::-1].copy())

@@ -127,6 +127,11 @@ def plan_source(recipe: SourceRecipe, data: DataRecipe, indexes: Path) -> IndexP
         classes=data.table, encoding=_encoding(recipe, samples), tile=data.tile, confidence=recipe.confidence
     )
     items = [_item(sample, recipe) for sample in samples]
+    outside = next((item.path for item in items if item.key.split("/")[0] in ("", "..")), None)
+    if outside is not None:
+        raise LayoutError(
+            f"{outside}: lies outside {recipe.root}, the root of source '{recipe.name}'. Name a root above all labels."
+        )
     hasher = blake2b(str((recipe.root.absolute(), settings.recorded())).encode(), digest_size=6)
     for item in items:
         names = "\n".join((item.key, item.image, item.confidence_name, ""))

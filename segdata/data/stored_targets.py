@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segdata.codecs.png import read_bytes
 from segdata.cpp.checks import count_dtype
 from segdata.cpp.scaling import ScaledGrid, scaled_counts
 from segdata.cpp.store import ENDING, load_cpp
 from segdata.cpp.targets import CPPTargets
 from segdata.data.crop_box import CropBox
 from segdata.errors import StoreError
+from segdata.files import digest_of_bytes
 from segdata.sampling.class_index import ClassIndex
 
 SCALE_STEPS = 512
@@ -61,7 +63,7 @@ class TargetStore:
             return {}  # no file is read in vain where scales are drawn from a range
         path = self.folder / index.label_name(image_id).with_suffix(ENDING)
         targets = load_cpp(path)
-        _refuse_other_label(targets, index, image_id, path)
+        _refuse_other_label(targets, index, image_id, path, box.image_size)
         return {
             cell: _signed(_counts_of_crop(targets, box, cell, side, flip=flip))
             for cell, side in sides.items()
@@ -153,12 +155,14 @@ def image_areas(
     return counts
 
 
-def _refuse_other_label(targets: CPPTargets, index: ClassIndex, image_id: int, path: Path) -> None:
+def _refuse_other_label(
+    targets: CPPTargets, index: ClassIndex, image_id: int, path: Path, size: tuple[int, int]
+) -> None:
+    label = index.label_path(image_id)
     digest = index.arrays["label_digests"][image_id].tobytes()
-    if any(digest) and targets.meta["about"].get("label_digest") != digest.hex():
-        raise StoreError(
-            f"{path}: was made from another content of {index.label_path(image_id)}. Run precompute-cpp again."
-        )
+    held = digest.hex() if any(digest) else digest_of_bytes(read_bytes(label))  # no index of images alone has read it
+    if targets.meta["about"].get("label_digest") != held or targets.size != size:
+        raise StoreError(f"{path}: was made from another content of {label}. Run precompute-cpp again.")
     table = targets.meta["about"].get("settings", {}).get("classes_digest", index.head.class_table)
     if table != index.head.class_table:
         raise StoreError(f"{path}: was made by another class table than the index. Run precompute-cpp with --classes.")

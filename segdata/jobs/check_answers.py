@@ -86,6 +86,10 @@ class Found:
         """The samples with a label."""
         return [sample for sample in self.samples if sample.label is not None]
 
+    def target_of(self, sample: LabeledImage) -> Path | None:
+        """Return where the pooled targets of a label should be; None where the source names none."""
+        return self.source.cpp and self.source.cpp / sample.relative.with_suffix(ENDING)
+
 
 def answers(found: Found, table: ClassTable, *, prepared: bool = True) -> Iterator[Check]:
     """Answer every question about one source, in the order in which one would fix things.
@@ -181,12 +185,9 @@ def _prepared(found: Found, table: ClassTable) -> Iterator[Check]:
     if source.index is not None:
         yield _index(source, source.index, len(found.labeled), table)
     if source.cpp is not None:
-        targets = [(sample, source.cpp / sample.relative.with_suffix(ENDING)) for sample in found.labeled]
-        missing = [
-            f"{path}: is missing, the target of {sample.label}." for sample, path in targets if not path.is_file()
-        ]
-        message = f"{len(targets) - len(missing)} of {len(targets)} labels have pooled targets in {source.cpp}"
-        yield Check(source=source.name, name="targets", message=message, faults=tuple(missing))
+        faults, total = tuple(sorted(found.faults["targets"])), len(found.read)
+        message = f"{total - len(faults)} of {total} labels have pooled targets in {source.cpp}"
+        yield Check(source=source.name, name="targets", message=message, faults=faults)
 
 
 def _index(source: SourceRecipe, path: Path, num_labels: int, table: ClassTable) -> Check:

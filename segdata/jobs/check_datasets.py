@@ -66,7 +66,7 @@ def check_datasets(
     found = {source.name: _find(source) for source in sources}
     for each in found.values():
         each.read = list(take_evenly(each.labeled, limit))
-    _read(found, data.table, settings, deep)
+    _read(found, data.table, settings, deep=deep, with_targets=limit is None)
     checks = [check for each in found.values() for check in answers(each, data.table, prepared=limit is None)]
     checks += _apart(found, data)
     return DatasetsReport(tuple(checks), {name: _named(each.pixels, data.table) for name, each in found.items()})
@@ -101,7 +101,9 @@ def _find(source: SourceRecipe) -> Found:
         return Found(source, error=str(error))
 
 
-def _read(found: Mapping[str, Found], table: ClassTable, settings: BatchSettings, deep: bool) -> None:
+def _read(
+    found: Mapping[str, Found], table: ClassTable, settings: BatchSettings, *, deep: bool, with_targets: bool
+) -> None:
     """Read labels, and the headers of their images, and add up what they hold."""
     items = [
         SampleItem(
@@ -110,6 +112,7 @@ def _read(found: Mapping[str, Found], table: ClassTable, settings: BatchSettings
             encoding=each.source.label_encoding,
             confidence=each.source.confidence,
             deep=deep,
+            targets=each.target_of(sample) if with_targets else None,
         )
         for name, each in found.items()
         for sample in each.read

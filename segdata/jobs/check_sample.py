@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from segdata.batch.work import Outcome
-from segdata.codecs.png import read_label
-from segdata.errors import LabelError
+from segdata.codecs.photos import fault_of_mode
+from segdata.codecs.png import read_bytes, read_label
+from segdata.cpp.store import read_cpp_bytes, read_meta
+from segdata.errors import LabelError, SegdataError
+from segdata.files import digest_of_bytes
 from segdata.labels.classes import IGNORE_ID, ClassTable
 from segdata.labels.reading import encoding_of, ignore_unsure, read_ids, to_class_ids
 from segdata.layouts.base import LabeledImage
-
-MODES = ("RGB", "L", "P", "RGBA", "CMYK")
-"""Kinds of images that become red, green and blue."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,8 @@ class SampleItem:
         Threshold, where it has a confidence image.
     deep : bool
         Decode the image, rather than read its header alone.
+    targets : Path, optional
+        File that should hold the pooled targets of its label.
     """
 
     source: str
@@ -42,6 +44,7 @@ class SampleItem:
     encoding: str
     confidence: float
     deep: bool = False
+    targets: Path | None = None
 
     @property
     def key(self) -> str:
@@ -76,6 +79,8 @@ def check_sample(item: SampleItem, table: ClassTable) -> Outcome:
         facts["pixels"] = _counted(_class_ids(item, ids, table, faults))
         if size is not None and size != ids.shape:
             faults.append(("sizes", _other_size(item.sample, size, ids.shape)))
+    if item.targets is not None:
+        _check_targets(item.targets, item.sample, table, faults)
     return Outcome(key=item.key, status="done", facts=facts)
 
 
@@ -85,18 +90,18 @@ def _image_size(path: Path | None, deep: bool, faults: _Faults) -> tuple[int, in
         return None  # told by the check of pairs
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice as large is an error
             with Image.open(path) as image:
                 if deep:
                     image.load()
-                if image.mode not in MODES:
-                    faults.append(("images", f"{path}: is of mode {image.mode}. Expected is an 8-bit image."))
+                if fault := fault_of_mode(image.mode):
+                    faults.append(("images", f"{path}: {fault}"))
                 return image.height, image.width
     except UnidentifiedImageError:
         faults.append(("images", f"{path}: is not an image of a known kind. Replace it, or take it out."))
     except OSError as error:
         faults.told("images", OSError(error.strerror or str(error)), path)
-    except (ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (ValueError, SyntaxError, Image.DecompressionBombError) as error:
         faults.told("images", error, path)
     return None
 
@@ -108,6 +113,24 @@ def _ids(path: Path | None, faults: _Faults) -> NDArray[np.uint8] | None:
     except (LabelError, OSError) as error:
         faults.told("labels", error, path)
         return None
+
+
+def _check_targets(path: Path, sample: LabeledImage, table: ClassTable, faults: _Faults) -> None:
+    """Compare what a file of pooled targets says that it was made from with the label; its counts are not decoded."""
+    assert sample.label is not None, "only what has a label is checked"
+    if not path.is_file():
+        faults.append(("targets", f"{path}: is missing, the target of {sample.label}."))
+        return
+    try:
+        about = read_meta(read_cpp_bytes(path), str(path))["about"]
+        if about.get("label_digest") != digest_of_bytes(read_bytes(sample.label)):
+            fault = f"was made from another content of {sample.label}. Run precompute-cpp again."
+            faults.append(("targets", f"{path}: {fault}"))
+        elif about.get("settings", {}).get("classes_digest", table.digest) != table.digest:
+            fault = f"was made by another class table than '{table.name}'. Run precompute-cpp with --classes."
+            faults.append(("targets", f"{path}: {fault}"))
+    except SegdataError as error:
+        faults.told("targets", error, path)
 
 
 def _class_ids(item: SampleItem, ids: NDArray[np.uint8], table: ClassTable, faults: _Faults) -> NDArray[np.uint8]:

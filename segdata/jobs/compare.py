@@ -123,10 +123,16 @@ def pair_samples(
             f"{predictions}: no prediction for {len(missing)} of {len(samples)} labels, first {missing[0]}. Expected "
             "is a PNG with the name of its image. Predict them, or name the right --split."
         )
-    pairs = []
+    pairs: list[Pair] = []
+    label_of: dict[Path, Path] = {}
     for (sample, encoding), path in zip(samples, found, strict=True):
         assert sample.label is not None
         assert path is not None
+        if label_of.setdefault(path, sample.label) != sample.label:
+            raise LayoutError(
+                f"{path}: is the one prediction named as {label_of[path]} and as {sample.label}. Put predictions into "
+                "the folders of their labels."
+            )
         told = told_inside(path) if prediction_encoding == "auto" else None
         pairs.append(Pair(LabelFile(sample.label, encoding), LabelFile(path, told or predicted_encoding)))
     return pairs

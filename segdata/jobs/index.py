@@ -1,6 +1,6 @@
 """Index a folder of labels or of pooled targets: what `segdata index` finds there."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -55,7 +55,7 @@ def plan_index(
     found, meaning, kind = _find(source, encoding)
     found = _chosen(source, found, splits, annotation)
     settings = IndexSettings(classes=table, encoding=meaning, tile=tile, confidence=confidence, kind=kind)
-    by_stem = _images_by_stem(images) if images is not None else {}
+    by_stem = _images_by_stem(images, {label.label for label in found}) if images is not None else {}
     items = [_item(label, source, by_stem) for label in found]
     if images is not None and not any(item.image for item in items):
         raise LayoutError(f"{images}: no image here has the path of a label in {source}. Pass another --images.")
@@ -125,9 +125,12 @@ def _find(source: Path, encoding: str) -> tuple[list[LabeledImage], Encoding, Ki
             raise no_labels from None
 
 
-def _item(label: LabeledImage, source: Path, images: dict[str, Path]) -> IndexItem:
+def _item(label: LabeledImage, source: Path, images: dict[str, list[Path]]) -> IndexItem:
     assert label.label is not None
-    image = label.image or images.get(_stem(label.relative))
+    of_stem = images.get(_stem(label.relative), [])
+    if len(of_stem) > 1 and label.image is None:
+        raise LayoutError(f"{of_stem[1]}: and {of_stem[0].name} beside it are both images of {label.label}. Keep one.")
+    image = label.image or next(iter(of_stem), None)
     return IndexItem(
         key=str(label.relative),
         path=label.label,
@@ -138,11 +141,13 @@ def _item(label: LabeledImage, source: Path, images: dict[str, Path]) -> IndexIt
     )
 
 
-def _images_by_stem(images: Path) -> dict[str, Path]:
-    """Return the images of a folder by their relative path without ending."""
-    endings = (".jpg", ".jpeg", ".png")
-    found = [path for path in sorted(files_below(images)) if path.suffix.lower() in endings]
-    return {path.relative_to(images).with_suffix("").as_posix(): path for path in found}
+def _images_by_stem(images: Path, labels: set[Path | None]) -> dict[str, list[Path]]:
+    """Return the images of a folder by their relative path without ending; labels that lie there too are none."""
+    by_stem: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(files_below(images)):
+        if path.suffix.lower() in (".jpg", ".jpeg", ".png") and path not in labels:
+            by_stem[path.relative_to(images).with_suffix("").as_posix()].append(path)
+    return by_stem
 
 
 def _stem(relative: PurePosixPath) -> str:

@@ -139,7 +139,8 @@ def to_class_ids(
     array([[  0, 255]], dtype=uint8)
     """
     held = np.ascontiguousarray(ids)
-    class_ids = held if held is not ids or (reuse and held.flags.writeable) else np.empty(ids.shape, np.uint8)
+    own = held.flags.writeable and (reuse or not np.may_share_memory(held, ids))
+    class_ids = held if own else np.empty(ids.shape, np.uint8)
     done = look_up_rows(held, lookup, class_ids)
     if done < len(held):
         unknown = first_unmapped(held[done:], lookup)

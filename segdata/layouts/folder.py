@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from segdata.errors import LayoutError
 from segdata.layouts.base import LabeledImage
+from segdata.layouts.images_masks import IMAGES, MASKS
 
 CONFIDENCE_SUFFIX = "_prob.png"
 
@@ -14,8 +15,10 @@ def find(root: str | Path, *, suffix: str = ".png") -> list[LabeledImage]:
     """List the label images below a folder.
 
     Hidden and temporary names (they begin with a dot) are left out. A link back to a folder already listed is not
-    followed. Something that is named like a label but is none, a folder ``x.png`` or a broken link, is listed all the
-    same: reading it gives the error that names it. A ``<name>_prob.png`` beside ``<name>.png`` is its confidence.
+    followed, and a folder of images is left out where that of their labels lies beside it: ``images`` and ``labels`` or
+    ``masks``, ``train`` and ``trainannot``. Something that is named like a label but is none, a folder ``x.png`` or a
+    broken link, is listed all the same: reading it gives the error that names it. A ``<name>_prob.png`` beside
+    ``<name>.png`` is its confidence.
 
     Parameters
     ----------
@@ -68,7 +71,13 @@ def _walk(root: Path, suffix: str) -> Iterator[Path]:
         visible = [Path(entry.path) for entry in entries if not entry.name.startswith(".")]
         yield from (path for path in visible if path.name.lower().endswith(suffix))
         inner = [path for path in visible if not path.name.lower().endswith(suffix) and path.is_dir()]
-        waiting.extend(reversed(inner))
+        names = {path.name for path in inner}
+        waiting.extend(path for path in reversed(inner) if not _holds_images(path.name, names))
+
+
+def _holds_images(name: str, beside: set[str]) -> bool:
+    """Say whether a folder is that of the images, whose labels lie in another beside it."""
+    return f"{name}annot" in beside or (name in IMAGES and not beside.isdisjoint(MASKS))
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -35,6 +35,7 @@ from segdata.sampling.index_part import (
 )
 from segdata.sampling.merge import FileState, IndexedImage, merge_images
 from segdata.sampling.scan import scan_label
+from segdata.text import counted
 
 TOOL = "index"
 HOW_TO_FIX = "Choose another FILE, or pass --overwrite."
@@ -179,9 +180,10 @@ def _build(plan: IndexPlan, batch: BatchSettings, desc: str, skip_bad: bool) -> 
         bad = [outcome for outcome in outcomes if outcome.status == "error"]
         if bad and (not skip_bad or len(bad) == len(outcomes)):
             return
+        items = {item.key: item for item in plan.items}
         for outcome in bad:
             logger.warning(f"left out of the index: {outcome.message}")
-            left_out[outcome.key] = _time_of(plan.source / outcome.key)
+            left_out[outcome.key] = _times_of(items[outcome.key])
         written.append(_write(plan, merge_parts(plan, left_out)))
         _remove_parts(plan)
 
@@ -214,16 +216,20 @@ def _load_if_fresh(plan: IndexPlan) -> ClassIndex | None:
     found = sorted(item.key for item in plan.items if item.key not in left_out)
     if settings != as_json(plan.settings.recorded()) or sorted(index.names("label")) != found:
         return None
-    if any(_time_of(plan.source / key) != time for key, time in left_out.items()):
+    if any(_times_of(item) != left_out[item.key] for item in plan.items if item.key in left_out):
         return None
+    if left_out:
+        logger.warning(f"{plan.output.name}: {counted(len(left_out), 'label')} left out, first {next(iter(left_out))}")
     if fresh is not index:
         with suppress(StoreError):  # only saves reading the labels at each start
             return _write(plan, fresh)
     return fresh
 
 
-def _time_of(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
+def _times_of(item: IndexItem) -> list[int]:
+    """Return when a label, its image and its confidence image were last changed: any may be why it is left out."""
+    paths = (item.path, item.image_path, item.confidence)
+    return [path.stat().st_mtime_ns if path is not None and path.exists() else 0 for path in paths]
 
 
 def merge_parts(plan: IndexPlan, left_out: Mapping[str, Any] | None = None) -> ClassIndex:

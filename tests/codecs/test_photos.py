@@ -168,3 +168,11 @@ JPEGS = [
 def test_whole_jpegs_are_those_of_pillow(tmp_path, rng, mode, how):
     save(rng, tmp_path / "a.jpg", mode, **how)
     assert (open_photo(tmp_path / "a.jpg").rows() == np.asarray(Image.open(tmp_path / "a.jpg").convert("RGB"))).all()
+
+
+@pytest.mark.parametrize(("name", "pixels"), [("a.png", np.uint16), ("a.tif", np.uint16), ("a.tif", np.float32)])
+def test_samples_of_more_than_8_bits_are_refused_and_not_cut_off(tmp_path, name, pixels):
+    path = tmp_path / name
+    Image.fromarray(np.arange(6).reshape(2, 3).astype(pixels)).save(path)
+    with pytest.raises(LabelError, match=r"a\.\w+: is of mode [IF]\S*, with more than 8 bits a sample\. Convert it to"):
+        read_image(path)

@@ -51,6 +51,17 @@ def test_a_preset_needs_index_files_alone(folder):
     assert shares == [("fine", 0.4, 0.0), ("vistas", 0.4, 1.0), ("coarse", 0.2, 1.0)]
 
 
+def test_what_a_source_says_goes_before_its_preset(folder):
+    text = (
+        "preset: seethroughnet\n"
+        "sources: {fine: {index: fine.npz, share: 0.7}, vistas: {index: vistas.npz, share: 0.1, class_weights: "
+        "{class 1: 5}}, coarse: {index: coarse.npz, center: centroid}}"
+    )
+    fine, vistas, coarse = read_mixture(write(folder, text)).sources
+    assert (fine.share, vistas.share, coarse.share) == (Fraction(7, 10), Fraction(1, 10), 0.2)
+    assert (vistas.class_weights, vistas.class_uniform, coarse.center) == ({"class 1": 5.0}, 1.0, "centroid")
+
+
 def test_the_papers_mixture_draws_1190_1190_and_595():
     sources = preset_sources("seethroughnet", {name: even_index(9) for name in ("fine", "vistas", "coarse")})
     drawn = [draw.source for draw in MixedClassUniformSampler(sources, epoch_size=2975)]

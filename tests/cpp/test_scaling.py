@@ -191,3 +191,13 @@ def test_a_grid_of_no_pixels_is_refused(wrong):
     grid = {"source_size": (1, 4), "scale": (1, 1), "cell": 1, "box": (0, 0, 1, 3)}
     with pytest.raises(SettingsError, match="Sizes are 1 pixel or more"):
         ScaledGrid(**{**grid, **wrong})
+
+
+def test_a_cell_may_be_larger_in_units_of_a_fine_scale_than_a_label_pools():
+    ids = np.zeros((4, 4), np.uint8)
+    grid = ScaledGrid(source_size=(4, 4), scale=(Fraction(257, 2), Fraction(257, 2)), cell=70_000, box=(0, 0, 514, 514))
+    counts = scaled_counts(ids, grid, num_classes=1)
+    assert counts.sum() == grid.total
+    assert int(counts[0, 0, 0]) == 514 * 514 * 4
+    with pytest.raises(SettingsError, match=r"cell 0\. The side of a cell is a whole number"):
+        ScaledGrid(source_size=(4, 4), scale=(Fraction(1), Fraction(1)), cell=0, box=(0, 0, 4, 4))

@@ -149,3 +149,12 @@ def test_label_crops_of_the_part_that_is_shown_are_those_of_the_whole(rng):
         first = (rows.min(initial=50), columns.min(initial=70))
         part = ids[first[0] : rows.max(initial=-1) + 1, first[1] : columns.max(initial=-1) + 1]
         assert (crop_label(part, box, origin=first) == crop_label(ids, box)).all()
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_third_is_every_third_pixel_where_bilinear_centers_fall_on_pixels(rng, flip):
+    pixels = rng.integers(0, 256, (30, 60, 3), np.uint8)
+    box = place_crop((30, 60), (10, 20), scale=1 / 3)
+    cropped = crop_image(Photo.of_array(pixels), box, flip=flip, interpolation="bilinear")
+    thirds = pixels[1::3, 1::3]
+    assert np.array_equal(cropped, thirds[:, ::-1] if flip else thirds)

@@ -176,8 +176,10 @@ def test_the_command_says_what_the_labels_are_where_their_names_do_not(tmp_path)
         open_sources(recipe.data, tmp_path / "indexes", stored=True)
 
 
-def test_targets_of_another_label_are_refused(tmp_path):
-    settings = ("augmentation.scale=[1.0,1.0]", "data.sources.whole.cpp=store", "data.sources.whole.class_uniform=0.5")
+@pytest.mark.parametrize("class_uniform", [0, 0.5])  # without and with an index that has read the labels
+def test_targets_of_another_label_are_refused(tmp_path, class_uniform):
+    uniform = f"data.sources.whole.class_uniform={class_uniform}"
+    settings = ("augmentation.scale=[1.0,1.0]", "data.sources.whole.cpp=store", uniform)
     found = dataset(tmp_path, *settings, cells=(4, 8), stored=True, align=True)
     for number in range(4):
         target = tmp_path / f"city/store/gtFine/train/town/town_{number:06d}_000019_gtFine_labelTrainIds.cpp.npz"
@@ -185,6 +187,7 @@ def test_targets_of_another_label_are_refused(tmp_path):
         about = {"label_digest": "0" * 32}
         target.write_bytes(encode_cpp(pool_targets(np.zeros((40, 56), np.uint8), [4, 8]), about))
     faults = {found[draw].fault for draw in draws(found, 12) if draw.source == 0}
+    assert faults
     assert all("was made from another content of" in fault for fault in faults)
 
 

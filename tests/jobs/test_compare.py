@@ -99,6 +99,14 @@ def test_two_predictions_for_one_label_are_refused(tmp_path):
         find_pairs(tmp_path / "predicted", tmp_path / "labels")
 
 
+def test_one_prediction_is_not_held_against_two_labels(tmp_path):
+    for folder in ("seq1", "seq2"):
+        write(tmp_path / "labels" / folder / "1.png", [[0]])
+    write(tmp_path / "predicted" / "seq1" / "1.png", [[0]])
+    with pytest.raises(LayoutError, match=r"seq1/1\.png: is the one prediction named as .*seq1/1\.png and as .*seq2"):
+        find_pairs(tmp_path / "predicted", tmp_path / "labels")
+
+
 def test_of_two_predictions_in_other_folders_none_is_taken(tmp_path):
     write(tmp_path / "labels/x" / "1.png", [[0]])
     for folder in "ab":

@@ -314,6 +314,22 @@ def test_images_are_found_by_their_path(labels):
     assert index.image_path(1) is None
 
 
+def test_a_label_is_not_its_own_image_where_both_lie_in_one_folder(labels):
+    for number in range(6):
+        (labels / f"{number}.jpg").write_bytes(b"")
+    _, index = run_index(plan(labels, images=labels), HERE)
+    assert index.names("image") == [f"{number}.jpg" for number in range(6)]
+
+
+def test_two_images_for_a_label_are_refused(labels):
+    images = labels.parent / "images"
+    images.mkdir()
+    for name in ("0.jpg", "0.png"):
+        (images / name).write_bytes(b"")
+    with pytest.raises(LayoutError, match=r"images/0\.png: and 0\.jpg beside it are both images of .*labels/0\.png"):
+        plan(labels, images=images)
+
+
 def test_images_are_added_to_an_index_that_is_there(labels):
     run_index(plan(labels), HERE)
     images = labels.parent / "images"

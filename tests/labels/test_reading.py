@@ -178,3 +178,12 @@ def test_the_options_advised_read_the_file(tmp_path: Path) -> None:
 def test_many_values_are_drawn_together(tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"The file holds 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, \.\.\., 198\. "):
         read_single_label(single(tmp_path, list(range(0, 200, 2))), CITYSCAPES)
+
+
+def test_ids_in_a_file_that_is_mapped_into_memory_are_not_written_over(tmp_path):
+    (tmp_path / "ids").write_bytes(bytes([7, 7, 7, 7]))
+    lookup = np.zeros(256, np.int16)
+    for mode in ("r", "r+"):
+        ids = np.memmap(tmp_path / "ids", np.uint8, mode, shape=(2, 2))
+        assert to_class_ids(ids, lookup, where="x").tolist() == [[0, 0], [0, 0]]
+    assert (tmp_path / "ids").read_bytes() == bytes([7, 7, 7, 7])

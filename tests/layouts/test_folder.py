@@ -75,3 +75,12 @@ def test_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="nowhere: no such folder"):
         folder.find(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels"), [("images", "labels"), ("imgs", "masks"), ("a/images", "a/masks"), ("train", "trainannot")]
+)
+def test_images_beside_their_labels_are_left_out(tmp_path: Path, images: str, labels: str) -> None:
+    _touch(tmp_path, f"{images}/1.png", f"{labels}/1.png")
+    assert _relative(tmp_path) == [f"{labels}/1.png"]
+    assert _relative(tmp_path / images) == ["1.png"]
