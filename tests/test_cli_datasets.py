@@ -137,6 +137,11 @@ def test_damaged_and_stale_targets_are_named(camvid: Path) -> None:
     assert f"{soft}/b.cpp.npz: was made from another content of {camvid}/train/labels/b.png" in result.stderr
 
 
+def test_a_recipe_that_trains_on_stored_targets_needs_them(camvid: Path) -> None:
+    result = check(camvid, recipe="camvid-pspnet-lite0-cpp-stored")
+    assert failed(result) == [f"train: targets: 0 of 2 labels have pooled targets in {camvid}-cpp"]
+
+
 def test_images_are_as_large_as_the_loader_takes_them(camvid: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for limit, passes in ((5, True), (3, False)):  # Pillow warns from its limit on, and refuses twice as many pixels
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)

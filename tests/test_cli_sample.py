@@ -151,6 +151,15 @@ def test_stored_targets_have_no_pixels_to_crop(index):
     assert "made from pooled targets" in told["why"]
 
 
+def test_crops_need_images(tmp_path):
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "0.png").write_bytes(encode_label(np.zeros((8, 8), np.uint8)))
+    CliRunner().invoke(group, ["index", str(tmp_path / "labels"), "-o", str(tmp_path / "x.npz")])
+    result = invoke("--source", f"a={tmp_path / 'x.npz'}:1:1", "--crops", tmp_path / "c.png")
+    assert isinstance(result.exception, SegdataError)
+    assert "index with --images FOLDER" in str(result.exception)
+
+
 def test_a_share_that_is_used_as_another_is_shown(index):
     output = invoke("--source", f"a={index}:0.00001", "--source", f"b={index}:0.99999").stdout
     assert "source 'a': share 0.00001 is used as 1/10000 (10 times)" in output.splitlines()

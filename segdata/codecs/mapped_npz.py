@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from segdata.errors import StoreError
 from segdata.files import open_regular
 
-REDO = "Run `segdata index --overwrite` to redo it."
+REDO = "Run the `segdata index` command that made it again, with --overwrite."
 
 ALIGNMENT = 64
 _LOCAL_HEADER = 30

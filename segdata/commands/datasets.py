@@ -47,8 +47,9 @@ def check(recipe: str, overrides: tuple[str, ...], jobs: int, deep: bool, show_a
     from segdata.config.recipe import load_recipe
     from segdata.jobs.check_datasets import check_datasets
 
-    data = load_recipe(recipe, overrides).data
-    report = check_datasets(data, BatchSettings(jobs=jobs, progress=True), deep=deep)
+    loaded = load_recipe(recipe, overrides)
+    stored = loaded.loss.targets == "store"
+    report = check_datasets(loaded.data, BatchSettings(jobs=jobs, progress=True), deep=deep, stored=stored)
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2))
         sys.exit(0 if report.passed else 1)

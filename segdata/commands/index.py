@@ -70,8 +70,8 @@ def command(
     """Write the class index: where each class occurs.
 
     SRC, by default the current folder, is a Cityscapes root, a folder of PNG label images, or one of pooled targets
-    (.cpp.npz). The index tells per tile and class how many pixels there are, and pixels to center a crop on. With
-    --shard, run once more without it to merge the parts. Run it again to continue after an interruption.
+    (.cpp.npz). The index tells per tile and class how many pixels there are, and pixels to center a crop on. Run it
+    again to continue after an interruption.
 
     \b
     Examples:

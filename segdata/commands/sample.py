@@ -90,6 +90,7 @@ def command(
     """
     if bool(config) == bool(sources):
         raise click.UsageError("Give either --config or one or more --source.")
+    from segdata.data.crops import refuse_without_images
     from segdata.data.draw_summary import epoch_as_json, summarize_epoch
     from segdata.figures.saving import refuse_unusable, save_figure
     from segdata.sampling.sampler import MixedClassUniformSampler
@@ -98,6 +99,8 @@ def command(
         if path is not None:
             refuse_unusable(path)
     asked = _asked(config, overrides, sources, indexes)
+    if crops is not None:
+        refuse_without_images(asked.sources)
     seed = asked.seed if seed is None else seed
     sampler = MixedClassUniformSampler(asked.sources, epoch_size=epoch_size or asked.epoch_size, seed=seed)
     sampler.set_epoch(epoch)

@@ -65,6 +65,11 @@ class SourceRecipe(Section):
         """What the ids in its labels are, ``auto`` only where the file names may tell."""
         return "labelIds" if self.encoding == "auto" and self.layout not in NAMED_BY_FILE else self.encoding
 
+    @property
+    def store(self) -> Path:
+        """Where its stored targets are: as told, or where `segdata precompute-cpp` puts those of its root."""
+        return self.cpp or self.root.with_name(f"{self.root.name}-cpp")
+
     def below(self, root: Path) -> Self:
         """Return the source with every path below a folder."""
         paths = {key: getattr(self, key) for key in ("root", "index", "cpp")}

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from segdata.data.crops import Crop, CropReader, refuse_without_images
 from segdata.data.normalization import normalize
 from segdata.data.sources import TrainingSource
 from segdata.data.stored_targets import SCALE_STEPS, Counts, TargetStore, image_areas
-from segdata.errors import SegdataError
+from segdata.errors import LabelError, SegdataError
 from segdata.labels.classes import IGNORE_ID
 from segdata.logs import logger
 from segdata.sampling.class_index import ClassIndex
@@ -52,6 +53,9 @@ class Sample(NamedTuple):
         The image's file.
     fault : str
         Why it could not be had, in one line; empty if it could. It is then all ignored.
+    skippable : bool
+        Whether a fault is one of this image or label, without which a run may go on; not of stored targets, an index or
+        the settings.
     """
 
     image: Tensor
@@ -63,6 +67,7 @@ class Sample(NamedTuple):
     position: int
     name: str
     fault: str = ""
+    skippable: bool = True
 
 
 class Batch(NamedTuple):
@@ -86,9 +91,9 @@ class Batch(NamedTuple):
         return [sample.name for sample in self.samples]
 
     @property
-    def faults(self) -> list[str]:
-        """One line for each sample that could not be had."""
-        return [sample.fault for sample in self.samples if sample.fault]
+    def faults(self) -> list[tuple[str, bool]]:
+        """One line for each sample that could not be had, and whether a run may go on without it."""
+        return [(sample.fault, sample.skippable) for sample in self.samples if sample.fault]
 
     @property
     def num_valid(self) -> int:
@@ -169,7 +174,7 @@ class TrainingDataset(Dataset[Sample]):
         try:
             return self._sample(draw, index, name)
         except SegdataError as error:
-            return self._nothing(draw.position, name, str(error))
+            return self._nothing(draw.position, name, error)
 
     def _sample(self, draw: Draw, index: ClassIndex, name: str) -> Sample:
         crop = self.reader.read(draw)
@@ -200,12 +205,13 @@ class TrainingDataset(Dataset[Sample]):
             return {}
         return TargetStore(store, cells).counts(index, draw.image_id, crop.box, flip=crop.flipped)
 
-    def _nothing(self, position: int, name: str, fault: str) -> Sample:
+    def _nothing(self, position: int, name: str, error: SegdataError) -> Sample:
         """Return a sample that counts for nothing: every pixel is ignored and of the mean color."""
         height, width = self.augmentation.crop
         image = torch.tensor(self.reader.fill, dtype=torch.uint8)[:, None, None].repeat(1, height, width)
         class_ids = torch.full((height, width), IGNORE_ID, dtype=torch.uint8)
-        return Sample(image, class_ids, (0, 0, 0, 0), (), {}, 0, position, name, fault)
+        skippable = isinstance(error, LabelError)
+        return Sample(image, class_ids, (0, 0, 0, 0), (), {}, 0, position, name, str(error), skippable)
 
 
 def _fill(augmentation: AugmentationRecipe) -> tuple[int, int, int]:
@@ -259,6 +265,8 @@ class BatchLoader:
                 f"{ahead / 2**20:.0f} MiB ahead, so batches go through pipes, which is slower. Enlarge it, as with "
                 "docker run --shm-size=8g."
             )
+        # More processes than cores are of use where files come over a network.
+        warnings.filterwarnings("ignore", "This DataLoader will create")
         self._loader: DataLoader[Any] = DataLoader(
             dataset,  # yields samples, which `collate` makes batches of
             batch_size=sampler.batch_size,
@@ -294,6 +302,12 @@ class BatchLoader:
                     "run.data_timeout."
                 ) from error
             yield _from_pipe(batch) if self.through_pipes else batch
+
+    def close(self) -> None:
+        """End the loader's processes; those of a run that failed would be killed, with a traceback, as Python ends."""
+        iterator: Any = self._loader._iterator
+        if iterator is not None:
+            iterator._shutdown_workers()
 
 
 SHARED_MEMORY = "/dev/shm"

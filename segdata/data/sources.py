@@ -184,7 +184,7 @@ def _store_of(recipe: SourceRecipe, source: TrainingSource, classes: str) -> Pat
     index = source.source.index
     if float(index.head.settings.get("confidence", 0)) > 0 and any(index.names("confidence")):
         return None  # what is ignored depends on the confidence, which the store does not know
-    folder = recipe.cpp or recipe.root.with_name(f"{recipe.root.name}-cpp")
+    folder = recipe.store
     if not folder.is_dir():
         options = "" if classes == "cityscapes" else f"--classes {classes} "
         if recipe.layout not in NAMED_BY_FILE:  # else the names of the labels tell what their ids are
@@ -233,7 +233,7 @@ def refuse_other_reading(index: ClassIndex, recipe: SourceRecipe, path: Path) ->
         If the index at `path` was made with another encoding or confidence.
     """
     made = index.head.settings
-    told: dict[str, Any] = {"encoding": None if recipe.encoding == "auto" else recipe.encoding}
+    told: dict[str, Any] = {"encoding": None if recipe.label_encoding == "auto" else recipe.label_encoding}
     if recipe.annotation == "auto" or any(index.names("confidence")):
         told["confidence"] = recipe.confidence
     for key, value in told.items():

@@ -1,6 +1,6 @@
 """Pooled targets of a crop that need no pooling on the device: from the store, or by exact area of the whole image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -155,17 +155,51 @@ def image_areas(
     return counts
 
 
+def refuse_other_origin(
+    meta: Mapping[str, Any], path: Path, label: Path, *, digest: str, class_table: str, encoding: str
+) -> None:
+    """Check that a file of targets says that it was made from a label, as the label is read here.
+
+    Parameters
+    ----------
+    meta : mapping
+        What the file says of itself; see `segdata.cpp.store.read_meta`.
+    path, label : Path
+        The file, and the label.
+    digest : str
+        Of the label's bytes; see `segdata.files.digest_of_bytes`.
+    class_table : str
+        Digest of the class table.
+    encoding : {"trainIds", "labelIds"}
+
+    Raises
+    ------
+    StoreError
+        If it says otherwise. What another program wrote may say nothing of table and encoding.
+    """
+    about = meta["about"]
+    settings = about.get("settings", {})
+    if about.get("label_digest") != digest:
+        raise StoreError(f"{path}: was made from another content of {label}. Run precompute-cpp again.")
+    if settings.get("classes_digest", class_table) != class_table:
+        raise StoreError(f"{path}: was made by another class table than {label} is read by. Make it again.")
+    if settings.get("encoding", encoding) != encoding:
+        raise StoreError(
+            f"{path}: was made from {settings['encoding']}, and {label} is read as {encoding}. Run precompute-cpp "
+            f"with --encoding {encoding}, or set the source's encoding."
+        )
+
+
 def _refuse_other_label(
     targets: CPPTargets, index: ClassIndex, image_id: int, path: Path, size: tuple[int, int]
 ) -> None:
     label = index.label_path(image_id)
     digest = index.arrays["label_digests"][image_id].tobytes()
-    held = digest.hex() if any(digest) else digest_of_bytes(read_bytes(label))  # no index of images alone has read it
-    if targets.meta["about"].get("label_digest") != held or targets.size != size:
-        raise StoreError(f"{path}: was made from another content of {label}. Run precompute-cpp again.")
-    table = targets.meta["about"].get("settings", {}).get("classes_digest", index.head.class_table)
-    if table != index.head.class_table:
-        raise StoreError(f"{path}: was made by another class table than the index. Run precompute-cpp with --classes.")
+    held = digest.hex() if any(digest) else digest_of_bytes(read_bytes(label))  # an index of images alone has none
+    encoding = str(index.head.settings.get("encoding"))
+    refuse_other_origin(targets.meta, path, label, digest=held, class_table=index.head.class_table, encoding=encoding)
+    if targets.size != size:
+        raise StoreError(f"{path}: is of {targets.size} pixels, {label} has {size}. Run precompute-cpp again.")
 
 
 def _signed(counts: NDArray[Any]) -> NDArray[Any]:

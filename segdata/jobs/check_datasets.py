@@ -41,7 +41,7 @@ class DatasetsReport:
 
 
 def check_datasets(
-    data: DataRecipe, settings: BatchSettings, *, deep: bool = False, limit: int | None = None
+    data: DataRecipe, settings: BatchSettings, *, deep: bool = False, limit: int | None = None, stored: bool = False
 ) -> DatasetsReport:
     """Check the sources and the validation source of a recipe.
 
@@ -56,13 +56,16 @@ def check_datasets(
     limit : int, optional
         Read only so many images and labels of each source, evenly spread, and leave index and pooled targets to whoever
         opens them.
+    stored : bool
+        Stored targets are trained on: sources that name none have them beside their root.
 
     Returns
     -------
     DatasetsReport
         Faults of the data are in it, and not raised.
     """
-    sources = [*data.located_sources, *([data.located_validation] if data.located_validation else [])]
+    trained = [_with_store(source) if stored else source for source in data.located_sources]
+    sources = [*trained, *([data.located_validation] if data.located_validation else [])]
     found = {source.name: _find(source) for source in sources}
     for each in found.values():
         each.read = list(take_evenly(each.labeled, limit))
@@ -92,6 +95,12 @@ def refuse_faulty_data(data: DataRecipe) -> None:
         more = f" (The first of {len(faults)} faults.)" if len(faults) > 1 else ""
         skip = ", and data.bad_images=skip leaves such images out" if name in SAMPLE_CHECKS else ""
         raise LayoutError(f"{fault}{more} `segdata datasets check` with the same recipe tells of all{skip}.")
+
+
+def _with_store(source: SourceRecipe) -> SourceRecipe:
+    """Return a source that names its targets; one of which unsure pixels are ignored has none."""
+    unsure = source.annotation == "auto" and source.confidence > 0
+    return source if unsure or source.cpp is not None else source.model_copy(update={"cpp": source.store})
 
 
 def _find(source: SourceRecipe) -> Found:

@@ -13,6 +13,7 @@ from segdata.batch.work import Outcome
 from segdata.codecs.photos import fault_of_mode
 from segdata.codecs.png import read_bytes, read_label
 from segdata.cpp.store import read_cpp_bytes, read_meta
+from segdata.data.stored_targets import refuse_other_origin
 from segdata.errors import LabelError, SegdataError
 from segdata.files import digest_of_bytes
 from segdata.labels.classes import IGNORE_ID, ClassTable
@@ -80,7 +81,7 @@ def check_sample(item: SampleItem, table: ClassTable) -> Outcome:
         if size is not None and size != ids.shape:
             faults.append(("sizes", _other_size(item.sample, size, ids.shape)))
     if item.targets is not None:
-        _check_targets(item.targets, item.sample, table, faults)
+        _check_targets(item.targets, item, table, faults)
     return Outcome(key=item.key, status="done", facts=facts)
 
 
@@ -115,20 +116,17 @@ def _ids(path: Path | None, faults: _Faults) -> NDArray[np.uint8] | None:
         return None
 
 
-def _check_targets(path: Path, sample: LabeledImage, table: ClassTable, faults: _Faults) -> None:
+def _check_targets(path: Path, item: SampleItem, table: ClassTable, faults: _Faults) -> None:
     """Compare what a file of pooled targets says that it was made from with the label; its counts are not decoded."""
-    assert sample.label is not None, "only what has a label is checked"
+    label = item.sample.label
+    assert label is not None, "only what has a label is checked"
     if not path.is_file():
-        faults.append(("targets", f"{path}: is missing, the target of {sample.label}."))
+        faults.append(("targets", f"{path}: is missing, the target of {label}."))
         return
     try:
-        about = read_meta(read_cpp_bytes(path), str(path))["about"]
-        if about.get("label_digest") != digest_of_bytes(read_bytes(sample.label)):
-            fault = f"was made from another content of {sample.label}. Run precompute-cpp again."
-            faults.append(("targets", f"{path}: {fault}"))
-        elif about.get("settings", {}).get("classes_digest", table.digest) != table.digest:
-            fault = f"was made by another class table than '{table.name}'. Run precompute-cpp with --classes."
-            faults.append(("targets", f"{path}: {fault}"))
+        meta, digest = read_meta(read_cpp_bytes(path), str(path)), digest_of_bytes(read_bytes(label))
+        encoding = encoding_of(label, item.encoding)
+        refuse_other_origin(meta, path, label, digest=digest, class_table=table.digest, encoding=encoding)
     except SegdataError as error:
         faults.told("targets", error, path)
 

@@ -127,7 +127,7 @@ def run_index(plan: IndexPlan, batch: BatchSettings) -> tuple[list[Outcome], Cla
     StoreError
         If FILE cannot be written, or holds something else.
     """
-    if not batch.overwrite and plan.output.exists():
+    if not batch.overwrite and plan.output.exists() and not (batch.update and _is_outdated(plan)):
         return _keep_output(plan, batch)
     written: list[ClassIndex] = []
 
@@ -295,12 +295,29 @@ def _keep_output(plan: IndexPlan, batch: BatchSettings) -> tuple[list[Outcome], 
     return outcomes, index
 
 
-def _load_output(plan: IndexPlan) -> ClassIndex:
-    """Load the index that is there, and refuse it if this run would index other images, or with other settings."""
+def _is_outdated(plan: IndexPlan) -> bool:
+    """Say whether files were added, removed or changed since the index was made, which must be of the same settings."""
+    index = _load_of_same_settings(plan)
+    files = [(item.key, item.confidence_name) for item in plan.items]
+    names = zip(index.names("label"), index.names("confidence"), strict=True)
+    try:
+        index.refreshed()
+    except StoreError:
+        return True
+    return sorted(names) != sorted(files)
+
+
+def _load_of_same_settings(plan: IndexPlan) -> ClassIndex:
     index = ClassIndex.load(plan.output, root=plan.source, check=False)
     difference = describe_difference(dict(index.head.settings), plan.settings.recorded())
     if difference:
         raise SettingsError(f"{plan.output}: was made with other settings: {difference}. {HOW_TO_FIX}")
+    return index
+
+
+def _load_output(plan: IndexPlan) -> ClassIndex:
+    """Load the index that is there, and refuse it if this run would index other images, or with other settings."""
+    index = _load_of_same_settings(plan)
     _refuse_others(plan, "images", index.names("label"), [item.key for item in plan.items])
     now = [item.confidence_name for item in plan.items]
     _refuse_others(plan, "confidence images", index.names("confidence"), now)

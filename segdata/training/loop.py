@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from segdata.training.start import tell_start
 from segdata.training.step import StepReport, compiled_graphs
 
 RECIPE = "recipe.yaml"
+_ENOUGH_TO_JUDGE = 100
+"""Images after which a run that leaves out most of them is given up."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class _Loop:
             return self._result(0)
         if self.world.is_first:
             tell_start(run)
-        with self.reporter:
+        with closing(run.loader), self.reporter:
             for batch in self.watch.waiting(run.batches()):
                 exit_code, shares = self._agree(batch)
                 self.request.in_time()
@@ -166,12 +168,21 @@ class _Loop:
         return 0, [number / sum(valid) if number else 0.0 for number in valid]
 
     def _note_faults(self, batch: Batch) -> None:
-        faults = [fault for of_rank in self.world.gather(batch.faults) for fault in of_rank]
+        found = [fault for of_rank in self.world.gather(batch.faults) for fault in of_rank]
+        faults, lasting = [fault for fault, _ in found], [fault for fault, skippable in found if not skippable]
+        more = f" ({len(faults) - 1} more in this step)" if len(faults) > 1 else ""
+        if lasting:
+            raise StoreError(f"{lasting[0]}{more}")
         if self.recipe.data.bad_images == "error":
-            more = f" ({len(faults) - 1} more in this step)" if len(faults) > 1 else ""
             raise LabelError(f"{faults[0]}{more} Set data.bad_images to skip to leave such images out.")
         self.progress.left_out += len(faults)
         self.reporter.fault("left_out", self.progress.step + 1, faults, show=True)
+        drawn = (self.progress.step + 1) * self.recipe.schedule.batch_size
+        if drawn >= _ENOUGH_TO_JUDGE and 2 * self.progress.left_out > drawn:
+            raise LabelError(
+                f"{self.progress.left_out} of the first {drawn} images were left out, the last: {faults[-1]} Repair "
+                "the data; `segdata datasets check` tells of all."
+            )
 
     def _step(self, batch: Batch, shares: list[float]) -> None:
         run, progress = self.run, self.progress

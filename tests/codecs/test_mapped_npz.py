@@ -46,9 +46,7 @@ def test_the_digest_tells_types_names_and_shapes_apart():
 @pytest.mark.parametrize("length", [0, 10, 200, 700])
 def test_a_truncated_file_is_refused(file, length):
     file.write_bytes(file.read_bytes()[:length])
-    with pytest.raises(
-        StoreError, match=r"some\.npz: is not a whole index file .* Run `segdata index --overwrite` to redo"
-    ):
+    with pytest.raises(StoreError, match=r"some\.npz: is not a whole index file .* Run the `segdata index` command"):
         map_npz(file)
 
 
@@ -90,7 +88,7 @@ def test_a_flipped_bit_of_a_checked_array_is_found_at_once(file):
     data = bytearray(file.read_bytes())
     data[data.index(np.arange(12).tobytes()) + 8] ^= 1
     file.write_bytes(bytes(data))
-    with pytest.raises(StoreError, match=r"'a\.npy' does not match its checksum\)\. Run `segdata index --overwrite`"):
+    with pytest.raises(StoreError, match=r"'a\.npy' does not match its checksum\)\. Run the `segdata index` command"):
         map_npz(file, checked=("a",))
 
 

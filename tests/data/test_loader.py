@@ -1,6 +1,7 @@
 """From a draw to a sample: the same everywhere, with exact targets where they are at hand."""
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -189,6 +190,15 @@ def test_targets_of_another_label_are_refused(tmp_path, class_uniform):
     faults = {found[draw].fault for draw in draws(found, 12) if draw.source == 0}
     assert faults
     assert all("was made from another content of" in fault for fault in faults)
+
+
+def test_targets_of_ids_read_otherwise_are_refused(tmp_path):
+    settings = ("augmentation.scale=[1.0,1.0]", f"data.sources.whole.cpp={tmp_path}/store")
+    found = dataset(tmp_path, *settings, cells=(4, 8), stored=True, align=True)
+    write_store(found, tmp_path / "store", settings={"encoding": "labelIds"})
+    draw = next(draw for draw in draws(found, 12) if draw.source == 0)
+    assert re.search(r"was made from labelIds, and \S+ is read as trainIds", found[draw].fault)
+    assert not found[draw].skippable
 
 
 def test_stored_and_pooled_targets_are_mixed_and_counted(tmp_path):

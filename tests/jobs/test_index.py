@@ -141,6 +141,22 @@ def test_a_run_of_which_no_part_was_done_is_begun_anew(labels):
     assert statuses(run_index(plan(labels), HERE)[0]) == ["done"] * 6
 
 
+def test_update_indexes_again_where_labels_were_changed_or_added(labels):
+    update = replace(HERE, update=True)
+    run_index(plan(labels), HERE)
+    before = plan(labels).output.stat().st_ino
+    assert statuses(run_index(plan(labels), update)[0]) == ["kept"] * 6
+    assert plan(labels).output.stat().st_ino == before
+    (labels / "2.png").write_bytes(encode_label(np.full((40, 48), 7, np.uint8)))
+    _, index = run_index(plan(labels), update)
+    assert index.num_images == 6
+    assert list(index.faults()) == []
+    (labels / "7.png").write_bytes(encode_label(np.zeros((8, 8), np.uint8)))
+    assert run_index(plan(labels), update)[1].num_images == 7
+    with pytest.raises(SettingsError, match="was made with other settings"):
+        run_index(plan(labels, tile=8), update)
+
+
 def test_another_set_of_images_is_refused(labels):
     run_index(plan(labels), HERE)
     (labels / "7.png").write_bytes(encode_label(np.zeros((8, 8), np.uint8)))
@@ -165,7 +181,9 @@ def test_the_way_out_of_a_truncated_index_is_true(labels):
     _, index = run_index(plan(labels), HERE)
     whole = index.path.read_bytes()
     index.path.write_bytes(whole[:300])
-    with pytest.raises(StoreError, match=r"is not a whole index file .* Run `segdata index --overwrite` to redo it"):
+    with pytest.raises(
+        StoreError, match=r"is not a whole index file .* Run the `segdata index` command that made it again"
+    ):
         run_index(plan(labels), HERE)
     run_index(plan(labels), BatchSettings(overwrite=True))
     assert index.path.read_bytes() == whole

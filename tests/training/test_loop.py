@@ -18,11 +18,12 @@ from segdata.config.recipe import Recipe
 from segdata.data.loader import Batch
 from segdata.data.sources import plan_source
 from segdata.distributed.process_group import DistributedContext
-from segdata.errors import LayoutError, SegdataError, SettingsError
+from segdata.errors import LabelError, LayoutError, SegdataError, SettingsError, StoreError
 from segdata.losses.criterion import SegmentationCriterion
 from segdata.losses.cross_entropy import CrossEntropyLoss
 from segdata.models.checkpoint import load_model, read_checkpoint
 from segdata.sampling.index_builder import build_index
+from segdata.training import loop
 from segdata.training.determinism import limited_threads
 from segdata.training.loop import train
 from segdata.training.setup import Run
@@ -208,6 +209,24 @@ def test_a_bad_image_can_be_left_out_and_is_counted(tmp_path):
     told = [fault for line in lines(tmp_path / "out", "fault") for fault in line["left_out"]]
     assert result.left_out_images == len(told) > 0
     assert all(bad.name in fault for fault in told)
+
+
+def test_a_run_that_leaves_out_most_images_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_ENOUGH_TO_JUDGE", 2)
+    recipe = small_recipe(tmp_path, "data.bad_images=skip")
+    for path in (tmp_path / "city/leftImg8bit/train/town").iterdir():
+        path.write_bytes(path.read_bytes()[:-200])  # its header is whole
+    with pytest.raises(LabelError, match=r"(\d+) of the first \1 images were left out, the last: .* Repair the data"):
+        train(recipe, tmp_path / "out", progress=False)
+
+
+def test_stored_targets_that_do_not_fit_are_no_bad_images(tmp_path):
+    (tmp_path / "store").mkdir()
+    settings = ("data.bad_images=skip", "loss.targets=store", "augmentation.scale=[1.0,1.0]")
+    stores = (f"data.sources.{name}.cpp={tmp_path}/store" for name in ("whole", "uniform"))
+    recipe = small_recipe(tmp_path, *settings, *stores)
+    with pytest.raises(StoreError, match=r"\.cpp\.npz: cannot be read"):
+        train(recipe, tmp_path / "out", progress=False)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
