@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from segdata.data.augmentation import ColorStep
+from segdata.data.normalization import constants
 
 _GRAY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow
 _TINY = 1e-6
@@ -70,7 +71,7 @@ def _hue(image: Tensor, turns: float) -> Tensor:
         (green - blue) * per_sixth,
         torch.where(green == largest, (blue - red) * per_sixth + 2, (red - green) * per_sixth + 4),
     )
-    offset = torch.tensor([5.0, 3.0, 1.0], device=image.device)[:, None, None]
+    offset = constants((5.0, 3.0, 1.0), image.device)[:, None, None]
     place = sixths + (6 * turns + offset)
     place = place - 6 * torch.floor(place / 6)
     return largest - range_ * torch.minimum(place, 4 - place).clamp_(0, 1)
@@ -104,7 +105,7 @@ def _blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def _gray(image: Tensor) -> Tensor:
-    weights = torch.tensor(_GRAY, device=image.device)
+    weights = constants(_GRAY, image.device)
     return torch.einsum("c,chw->hw", weights, image)[None].expand_as(image)
 
 

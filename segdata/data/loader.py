@@ -70,7 +70,8 @@ class Sample(NamedTuple):
     skippable: bool = True
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True)
+class Batch:
     """Samples whose images and labels are stacked.
 
     Attributes
@@ -99,6 +100,12 @@ class Batch(NamedTuple):
     def num_valid(self) -> int:
         """Pixels that are not ignored."""
         return sum(sample.num_valid for sample in self.samples)
+
+    def pin_memory(self) -> "Batch":
+        """Return the same in memory from which a GPU copies without waiting; torch's loader calls it."""
+        counts = [{cell: held.pin_memory() for cell, held in one.counts.items()} for one in self.samples]
+        samples = [one._replace(counts=pinned) for one, pinned in zip(self.samples, counts, strict=True)]
+        return _joined(self.images.pin_memory(), self.class_ids.pin_memory(), samples)
 
     def parts(self, images_per_part: int) -> Iterator["Batch"]:
         """Yield the batch in parts of so many images."""
@@ -224,6 +231,11 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """Stack samples to a batch."""
     images = torch.stack([sample.image for sample in samples])
     class_ids = torch.stack([sample.class_ids for sample in samples])
+    return _joined(images, class_ids, samples)
+
+
+def _joined(images: Tensor, class_ids: Tensor, samples: Sequence[Sample]) -> Batch:
+    """Return a batch whose samples' images and labels are views of the stacked ones."""
     views = zip(samples, images, class_ids, strict=True)
     return Batch(images, class_ids, [one._replace(image=image, class_ids=ids) for one, image, ids in views])
 

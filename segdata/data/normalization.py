@@ -30,6 +30,11 @@ def normalize(images: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequen
     >>> normalize(torch.zeros(1, 3, 1, 1, dtype=torch.uint8)).flatten()
     tensor([-2.1179, -2.0357, -1.8044])
     """
-    center = torch.tensor(mean, device=images.device).mul(255).view(1, 3, 1, 1)
-    spread = torch.tensor(std, device=images.device).mul(255).view(1, 3, 1, 1)
+    center = constants(mean, images.device).mul(255).view(1, 3, 1, 1)
+    spread = constants(std, images.device).mul(255).view(1, 3, 1, 1)
     return (images.float() - center) / spread
+
+
+def constants(values: Sequence[float], device: torch.device) -> Tensor:
+    """Return numbers as a tensor of float32 on a device, shape (n,), made there: copying them would wait for it."""
+    return torch.stack([torch.full((), value, device=device) for value in values])

@@ -4,6 +4,7 @@ import atexit
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
@@ -11,9 +12,15 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 from uuid import uuid4
 
-from segdata.distributed.process_group import STORE
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+from segdata.distributed.process_group import STORE, launched_as
+from segdata.errors import SegdataError
+from segdata.files import write_atomic
 
 Result = TypeVar("Result")
+_FAULT = "fault-"
+_SECONDS_FOR_OTHERS = 5.0
 
 
 def launch(
@@ -42,6 +49,9 @@ def launch(
 
     Raises
     ------
+    SegdataError
+        What the function raised in one of them. That would come again: they are not started again for it, and where the
+        others wait for the one that failed, they are ended.
     torch.distributed.elastic.multiprocessing.errors.ChildFailedError
         If they died more often than that.
     torch.distributed.elastic.multiprocessing.api.SignalException
@@ -50,7 +60,15 @@ def launch(
     # Else restarted ranks meet in the store of the attempt before, may read each other's old addresses and wait there.
     os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     with tempfile.TemporaryDirectory(prefix="segdata-launch-") as folder, _only_loopback(Path(folder)):
-        return _launch_in(Path(folder), work, *arguments, num_processes=num_processes, max_restarts=max_restarts)
+        try:
+            results = _launch_in(Path(folder), work, *arguments, num_processes=num_processes, max_restarts=max_restarts)
+        except ChildFailedError as error:
+            if faults := _faults():
+                raise SegdataError(faults[0]) from error
+            raise
+        if faults := _faults():
+            raise SegdataError(faults[0])
+        return results
 
 
 def _launch_in(
@@ -77,11 +95,30 @@ def _launch_in(
     return results
 
 
-def _work_as_rank(work: Callable[..., Result], *arguments: Any) -> Result:
-    """Do the work of a process that the launcher started."""
-    result = work(*arguments)
+def _work_as_rank(work: Callable[..., Result], *arguments: Any) -> Result | None:
+    """Do the work of a process that the launcher started; nothing after a fault, which the launching process raises."""
     atexit.register(end_process, 0)
-    return result
+    if _faults():
+        return None  # this is the attempt after it
+    try:
+        return work(*arguments)
+    except SegdataError as error:
+        place = launched_as(os.environ)
+        assert place is not None, "the launcher has started this process"
+        write_atomic(Path(f"{os.environ[STORE]}-{_FAULT}{place.rank}"), str(error).encode())
+        # Ranks that have the same fault come here too; one that waits for this rank is to be ended by the launcher.
+        end = time.monotonic() + _SECONDS_FOR_OTHERS
+        while len(_faults()) < place.num_ranks:
+            if time.monotonic() > end:
+                end_process(1)
+            time.sleep(0.05)
+        return None
+
+
+def _faults() -> list[str]:
+    """Return what ranks have failed of, in their order; this attempt's or an earlier one's."""
+    store = Path(os.environ[STORE])
+    return [path.read_text(errors="replace") for path in sorted(store.parent.glob(f"{store.name}-{_FAULT}*"))]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from joblib import cpu_count
 from torch import Tensor, distributed
 
 from segdata.errors import SegdataError, SettingsError
+from segdata.text import counted
 
 Value = TypeVar("Value")
 
@@ -277,6 +278,12 @@ def _device(name: str, place: Place) -> torch.device:
         return torch.device("cpu")
     if not torch.cuda.is_available():
         raise SettingsError(f"device '{name}': torch finds no GPU. Set run.device to cpu, or check the driver.")
-    chosen = torch.device("cuda", place.local_rank % torch.cuda.device_count())
+    num_devices = torch.cuda.device_count()
+    if place.local_ranks > num_devices:
+        raise SettingsError(
+            f"{place.local_ranks} ranks on this machine, which has {counted(num_devices, 'GPU')}. Start no more ranks "
+            "than GPUs, or set run.device to cpu."
+        )
+    chosen = torch.device("cuda", place.local_rank)
     torch.cuda.set_device(chosen)
     return chosen

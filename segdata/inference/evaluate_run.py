@@ -8,7 +8,7 @@ from segdata.config.recipe import load_recipe
 from segdata.data.samples import find_samples
 from segdata.distributed.launch import launch
 from segdata.distributed.process_group import init_distributed
-from segdata.errors import SegdataError, SettingsError
+from segdata.errors import SettingsError
 from segdata.inference.choices import Choices
 from segdata.inference.evaluate import evaluate
 from segdata.inference.loading import TrainedModel, open_model
@@ -59,14 +59,10 @@ def evaluate_checkpoint(
     """
     if num_processes == 1:
         return _evaluate_here(checkpoint, choices, data, splits, progress)
-    # A fault comes back as a value: the launcher would print tracebacks of all processes over it.
     results = launch(
-        _evaluate_in_worker, checkpoint, choices, data, splits, progress, num_processes=num_processes, max_restarts=0
+        _evaluate_here, checkpoint, choices, data, splits, progress, num_processes=num_processes, max_restarts=0
     )
-    first = results[0]
-    if isinstance(first, str):
-        raise SegdataError(first)
-    return first
+    return results[0]
 
 
 def validation_source(trained: TrainedModel, data: str | None, splits: tuple[str, ...]) -> SourceRecipe:
@@ -115,14 +111,6 @@ def _evaluate_here(
             progress=progress,
         )
         return (scores, _about(trained, source)) if world.is_first else None
-
-
-def _evaluate_in_worker(*arguments: Any) -> Result | str | None:
-    """Measure as one of several processes; a fault is returned as its message."""
-    try:
-        return _evaluate_here(*arguments)
-    except SegdataError as error:
-        return str(error)
 
 
 def _about(trained: TrainedModel, source: SourceRecipe) -> dict[str, Any]:

@@ -210,8 +210,9 @@ def smaller_window(window: Size, size: Size) -> Size:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Say whether an exception is a device's or the machine's way to say that memory ran out."""
-    # torch's allocator on the CPU raises a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
+    # torch's allocator on the CPU and cuBLAS raise a plain RuntimeError.
+    told = ("out of memory", "DefaultCPUAllocator", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in told)
 
 
 def _check_window(settings: EvaluationRecipe) -> None:

@@ -114,7 +114,7 @@ class RMILoss(SegmentationLoss):
             has_valid = (target != self.ignore_id).flatten(1).any(1)
             total = (bound.sum(1) * has_valid).sum().to(scores.dtype)
         region = Term("rmi", total, has_valid.sum(dtype=torch.float64), 1 - self.binary_share)
-        return (binary._replace(weight=self.binary_share), region)
+        return (Term(binary.name, binary.total, binary.mass, self.binary_share), region)
 
     def lower_bound(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Return half the log determinant per image and class, over ``radius**2``.

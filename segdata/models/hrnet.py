@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from segdata.config.model import FuseUpsampling
 from segdata.models import activation_checkpointing as checkpointing
 from segdata.models.backbone import Backbone
-from segdata.models.layers import ConvBNReLU, resize
+from segdata.models.layers import ConvBNReLU, resize_features
 from segdata.models.resnet import Bottleneck
 
 
@@ -114,7 +114,7 @@ class ExchangeModule(nn.Module):
             return part
         if self.upsampling == "nearest":
             return F.interpolate(part, size=size, mode="nearest")
-        return resize(part, size, align_corners=self.align_corners)
+        return resize_features(part, size, align_corners=self.align_corners)
 
 
 class HRNet(Backbone):

@@ -73,3 +73,11 @@ def resize(maps: Tensor, size: Sequence[int], *, align_corners: bool = False) ->
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
     return F.interpolate(maps, size=(size[0], size[1]), mode="bilinear", align_corners=align_corners)
+
+
+def resize_features(maps: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
+    """Resize features as `resize` does scores, in their own dtype.
+
+    Under autocast torch interpolates in float32; all that is added to the result or follows it would stay in it.
+    """
+    return resize(maps, size, align_corners=align_corners).to(maps.dtype)

@@ -45,6 +45,17 @@ def arithmetic(*, deterministic: bool) -> Iterator[None]:
 
 
 @contextmanager
+def untuned_convolutions() -> Iterator[None]:
+    """Let cuDNN choose algorithms by its rules: it would tune for every size of the images that are evaluated."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+@contextmanager
 def limited_threads(number: int | None) -> Iterator[None]:
     """Let arithmetic on the CPU use so many threads, while the block runs; None leaves them as they are."""
     before = torch.get_num_threads()

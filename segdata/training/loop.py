@@ -23,12 +23,13 @@ from segdata.distributed.process_group import (
 from segdata.errors import LabelError, SegdataError, SettingsError, StoreError
 from segdata.files import explain_os_error, only_run_in, write_atomic
 from segdata.inference.evaluate import evaluate
+from segdata.inference.predictor import is_out_of_memory
 from segdata.jobs.check_datasets import refuse_faulty_data
 from segdata.logs import logger
 from segdata.metrics.scores import Scores
 from segdata.models.checkpoint import CheckpointFolder, read_checkpoint, recipe_of, refuse_other_recipe
 from segdata.text import counted
-from segdata.training.determinism import arithmetic, limited_threads
+from segdata.training.determinism import arithmetic, limited_threads, untuned_convolutions
 from segdata.training.optimizer import learning_rate, set_learning_rate
 from segdata.training.reporting import Reporter
 from segdata.training.setup import Run
@@ -208,7 +209,7 @@ class _Loop:
         try:
             return stepper.run(batch, shares)
         except RuntimeError as error:  # torch.OutOfMemoryError is one too; the CPU has none of its own
-            if "out of memory" not in str(error).lower() and "can't allocate memory" not in str(error):
+            if not is_out_of_memory(error):
                 raise
             height, width = recipe.augmentation.crop
             raise SegdataError(
@@ -268,10 +269,13 @@ class _Loop:
         run, progress = self.run, self.progress
         if not run.synchronized:
             self.world.from_first(list(run.model.buffers()))
+            if run.average is not None:
+                run.average.copy_buffers(run.model)
         weights = {"model": run.model} | ({} if run.average is None else {"average": run.average.model})
         best = False
         for name, model in weights.items():
-            scores = self._scores_of(model)
+            with untuned_convolutions():
+                scores = self._scores_of(model)
             self.reporter.evaluation(name, scores)
             if scores.miou > progress.best_miou:
                 progress.best_miou, progress.best_step, progress.best_weights = scores.miou, progress.step, name

@@ -49,23 +49,16 @@ def train_in_processes(recipe: Recipe, out: Path, *, num_processes: int, resume:
             f"{out}: rank {rank} ended with exit code {failure.exitcode}, after {recipe.run.max_restarts} restarts. "
             "Its own words are above. Fix the cause, then continue with --resume."
         ) from error
-    for result in results.values():
-        if isinstance(result, str):
-            raise SegdataError(result)
-    first = results[0]
-    assert isinstance(first, TrainResult)
-    return first
+    return results[0]
 
 
-def _train(recipe: Recipe, out: Path, resume: bool) -> TrainResult | str:
-    """Train as one rank; a fault that would come again is told, not raised: the launcher would start over."""
+def _train(recipe: Recipe, out: Path, resume: bool) -> TrainResult:
+    """Train as one rank."""
     try:
         result = train(recipe, out, resume=resume)
     except RankTimeoutError as error:  # the others are to be ended and all started again
         logger.error(str(error))
         os._exit(1)
-    except SegdataError as error:
-        return str(error)
     if result.exit_code:
         # A launcher that got the signal itself no longer asks for results, for which this process would wait.
         end = threading.Timer(_SECONDS_TO_ASK, os._exit, [result.exit_code])

@@ -117,13 +117,23 @@ class MovingAverage:
         mean = [parameter.detach() for parameter in self.model.parameters()]
         new = [parameter.detach() for parameter in model.parameters()]
         torch._foreach_lerp_(mean, new, 1 - decay)
+        self.copy_buffers(model)
+
+    def copy_buffers(self, model: nn.Module) -> None:
+        """Take over the buffers of a model, such as the statistics of its batch norms."""
         copy_all(list(self.model.buffers()), list(model.buffers()))
 
 
+@torch.no_grad()
 def copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
-    """Copy tensors into others, pair by pair."""
-    if targets:
-        torch._foreach_copy_(targets, sources)
+    """Copy tensors into others, pair by pair; on a GPU in one launch for all of one type."""
+    by_type: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
+    for target, source in zip(targets, sources, strict=True):
+        pairs = by_type.setdefault(target.dtype, ([], []))
+        pairs[0].append(target)
+        pairs[1].append(source)
+    for of_type in by_type.values():
+        torch._foreach_copy_(*of_type)
 
 
 def _norms_and_biases(model: nn.Module) -> Iterable[nn.Parameter]:

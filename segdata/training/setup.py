@@ -190,4 +190,5 @@ class Run:
         if self.average is not None:
             self.average.model.load_state_dict(state["average"])
         self.stepper.optimizer.load_state_dict(state["optimizer"])
-        self.stepper.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where the run before had no use for one
+            self.stepper.scaler.load_state_dict(state["scaler"])

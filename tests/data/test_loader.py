@@ -369,3 +369,20 @@ def test_a_loader_without_a_batch_ends_in_one_line_that_names_shared_memory(tmp_
         SegdataError, match=rf"no batch from the loader's processes: .*{told}.*/dev/shm has .* MiB free"
     ):
         batches(kind(found.sources, found.augmentation), timeout=1)
+
+
+def test_a_pinned_batch_is_pinned_once(tmp_path, monkeypatch):
+    settings = ("augmentation.scale=[1.0,1.0]", f"data.sources.whole.cpp={tmp_path}/store")
+    found = dataset(tmp_path, *settings, cells=(4, 8), stored=True, align=True)
+    write_store(found, tmp_path / "store")
+    batch = collate([found[draw] for draw in draws(found, 4)])
+    copied = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda held: (copied.append(held), held.clone())[1])
+    pinned = batch.pin_memory()
+    num_counts = sum(len(sample.counts) for sample in batch.samples)
+    assert num_counts > 0
+    assert len(copied) == 2 + num_counts
+    for number, (sample, before) in enumerate(zip(pinned.samples, batch.samples, strict=True)):
+        assert sample.image.data_ptr() == pinned.images[number].data_ptr()
+        assert torch.equal(sample.class_ids, before.class_ids)
+        assert all(torch.equal(sample.counts[cell], held) for cell, held in before.counts.items())

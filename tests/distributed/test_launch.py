@@ -10,7 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from ranks_with_faults import fails_everywhere, fails_on_rank_one
 from small_runs import write_recipe
+
+from segdata.distributed.launch import launch
+from segdata.errors import SegdataError
 
 LOOPBACK = ("0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F")  # as /proc has it
 ENDLESS = ("--set", "schedule.iterations=100000", "--set", "run.checkpoint_every=100000")
@@ -90,3 +94,17 @@ def test_a_rank_that_is_stopped_ends_the_run_in_the_time_that_is_set(tmp_path):
         _out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "another rank did not answer in time (run.rank_timeout)" in err
+
+
+def test_a_fault_of_one_rank_ends_those_that_wait_for_it_and_is_told(tmp_path):
+    start = time.monotonic()
+    with pytest.raises(SegdataError, match=r"^only rank 1 is full$"):
+        launch(fails_on_rank_one, str(tmp_path), num_processes=2, max_restarts=3)
+    assert time.monotonic() - start < 120, "rank 0 waits for an hour"
+    assert len(list(tmp_path.glob("begun-*"))) == 2, "no attempt after the fault does any work"
+
+
+def test_a_fault_of_all_ranks_is_told_once_and_nothing_is_started_again(tmp_path):
+    with pytest.raises(SegdataError, match=r"^rank 0 has it$"):
+        launch(fails_everywhere, str(tmp_path), num_processes=2, max_restarts=3)
+    assert len(list(tmp_path.glob("begun-*"))) == 2

@@ -52,8 +52,9 @@ def test_targets_under_scaling_are_those_of_the_cpu_to_the_bit(device):
 
 @pytest.mark.parametrize("main", ["ce", "ohem", "rmi", "bce", "cpp"])
 @pytest.mark.parametrize("ignore", ["mask", "channel"])
-def test_losses_and_gradients_are_those_of_the_cpu(device, main, ignore):
-    """Compared in single precision: sums over many pixels are added in another order."""
+def test_losses_and_gradients_are_those_of_the_cpu(device, main, ignore, monkeypatch):
+    """Compared in single precision, without TF32: sums over many pixels are added in another order."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     torch.manual_seed(0)
     model = build_model(
         "fcn", CLASSES, backbone="resnet_tiny", output_stride=8, head_channels=8, aux_stages=(1, 2), aux_channels=8,
@@ -145,7 +146,7 @@ def test_deterministic_runs_and_a_resumed_one_have_the_same_bits(device, tmp_pat
 
 
 def test_one_rank_of_a_process_group_trains(device, tmp_path):
-    """NCCL on a GPU, gloo on a CPU."""
+    """Started as a launcher starts ranks."""
     recipe = write_recipe(tmp_path)
     program = "from segdata.commands import main; main()"
     arguments = ["train", "--config", str(recipe), "-o", str(tmp_path / "out"), "--set", f"run.device={device.type}"]
@@ -156,6 +157,41 @@ def test_one_rank_of_a_process_group_trains(device, tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert "6 of 6 steps" in run.stdout
+
+
+GROUP_OF_ONE = """
+import sys
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+device = torch.device(sys.argv[1])
+backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+distributed.init_process_group(backend, rank=0, world_size=1, store=distributed.HashStore())
+number = torch.ones(3, device=device)
+for collective in (distributed.all_reduce, lambda held: distributed.broadcast(held, 0)):
+    collective(number)
+torch.manual_seed(0)
+model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()).to(device)
+wrapped = DistributedDataParallel(
+    nn.SyncBatchNorm.convert_sync_batchnorm(model) if device.type == "cuda" else model,
+    device_ids=[0] if device.type == "cuda" else None,
+    gradient_as_bucket_view=True,
+)
+wrapped(torch.ones(2, 3, 8, 8, device=device)).sum().backward()
+assert number.tolist() == [1, 1, 1]
+assert all(torch.isfinite(each.grad).all() for each in wrapped.parameters())
+distributed.destroy_process_group()
+print("done")
+"""
+
+
+def test_a_group_of_one_rank_reduces_and_wraps(device):
+    """NCCL on a GPU, gloo on a CPU."""
+    words = [sys.executable, "-c", GROUP_OF_ONE, device.type]
+    run = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.strip() == "done"
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from segdata.models.layers import Classifier, initialize, resize
+from segdata.models.layers import Classifier, initialize, resize, resize_features
 
 
 def test_resize_leaves_a_map_of_the_right_size_alone():
@@ -23,3 +23,11 @@ def test_initialize_draws_convolutions_by_fan_out_and_classifiers_narrowly():
     assert abs(net[1].weight.std().item() - 0.01) < 1e-3
     assert net[0].bias.eq(0).all()
     assert net[1].bias.eq(0).all()
+
+
+def test_features_keep_their_dtype_under_autocast():
+    maps = torch.rand(1, 2, 4, 4).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        resized = resize_features(maps, (8, 8))
+    assert resized.dtype == torch.bfloat16
+    assert torch.equal(resized, resize(maps, (8, 8)).bfloat16())

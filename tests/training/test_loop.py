@@ -121,7 +121,7 @@ def test_accumulated_passes_weigh_by_their_valid_pixels(tmp_path):
     batch = next(Run(recipe, tmp_path / "out", DistributedContext(), progress=False).batches())
     batch.class_ids[1:, :20] = 255  # most of three of the four crops
     valid = [int((ids != 255).sum()) for ids in batch.class_ids]
-    batch = batch._replace(samples=[one._replace(num_valid=n) for one, n in zip(batch.samples, valid, strict=True)])
+    batch = replace(batch, samples=[one._replace(num_valid=n) for one, n in zip(batch.samples, valid, strict=True)])
     one_by_one = small_recipe(tmp_path, "schedule.images_per_rank=1")
     torch.testing.assert_close(step_of(one_by_one, batch), step_of(recipe, batch), rtol=1e-4, atol=1e-6)
 
@@ -227,6 +227,14 @@ def test_stored_targets_that_do_not_fit_are_no_bad_images(tmp_path):
     recipe = small_recipe(tmp_path, *settings, *stores)
     with pytest.raises(StoreError, match=r"\.cpp\.npz: cannot be read"):
         train(recipe, tmp_path / "out", progress=False)
+
+
+def test_a_run_goes_on_in_another_precision(straight, tmp_path):
+    shutil.copytree(straight / "city", tmp_path / "city")
+    kept = "checkpoints/step-00000004.pt"
+    (tmp_path / "out" / "checkpoints").mkdir(parents=True)
+    shutil.copy(straight / "out" / kept, tmp_path / "out" / kept)
+    assert trained(tmp_path, "optimizer.ema_decay=0.9", "run.precision=float16", resume=True).step == 6
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

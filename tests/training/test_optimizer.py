@@ -105,3 +105,7 @@ def test_the_average_takes_the_newest_buffers():
     average.update(model, step=50)
     assert torch.equal(average.model.running_mean, model.running_mean)
     assert not average.model.weight.requires_grad
+    model.running_mean.fill_(7.0)
+    average.copy_buffers(model)
+    assert average.model.running_mean.item() == 7
+    assert average.model.num_batches_tracked.item() == 1

@@ -1,5 +1,6 @@
 """Training on stored targets is training on those that the device pools, bit for bit, on the same crops."""
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def stored_recipe(folder: Path, *changes: str) -> Recipe:
 
 
 def without_counts(batch: Batch) -> Batch:
-    return batch._replace(samples=[sample._replace(counts={}) for sample in batch.samples])
+    return replace(batch, samples=[sample._replace(counts={}) for sample in batch.samples])
 
 
 def test_weights_after_some_steps_are_equal_to_the_bit(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from segdata.models.heads.head import Head, HeadOutput
-from segdata.models.layers import Classifier, ConvBNReLU, resize, separable_conv
+from segdata.models.layers import Classifier, ConvBNReLU, resize_features, separable_conv
 
 
 def dilations(stride: int) -> tuple[int, int, int]:
@@ -46,7 +46,7 @@ class AtrousPyramid(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features of shape (N, channels, h, w)."""
-        mean = resize(self.image_path(x), x.shape[-2:], align_corners=self.align_corners)
+        mean = resize_features(self.image_path(x), x.shape[-2:], align_corners=self.align_corners)
         return self.bottleneck(torch.cat([mean, *(path(x) for path in self.paths)], dim=1))  # type: ignore[no-any-return]
 
 
@@ -107,6 +107,6 @@ class DeepLabV3PlusHead(Head):
     def forward(self, features: Sequence[Tensor]) -> HeadOutput:
         """Return the class scores at the stride of the first stage."""
         fine = self.fine(features[0])
-        context = resize(self.pyramid(features[-1]), fine.shape[-2:], align_corners=self.align_corners)
+        context = resize_features(self.pyramid(features[-1]), fine.shape[-2:], align_corners=self.align_corners)
         x = self.decoder(torch.cat([context, fine], dim=1))
         return HeadOutput(self.classifier(self.dropout(x)), x)

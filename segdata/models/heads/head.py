@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from segdata.models.layers import resize
+from segdata.models.layers import resize_features
 from segdata.models.output import AuxiliaryOutput
 
 
@@ -37,4 +37,4 @@ class Head(nn.Module):
 def gather(features: Sequence[Tensor], *, align_corners: bool) -> Tensor:
     """Concatenate features of all strides at the finest one's size, upsampled bilinearly."""
     size = features[0].shape[-2:]
-    return torch.cat([resize(feature, size, align_corners=align_corners) for feature in features], dim=1)
+    return torch.cat([resize_features(feature, size, align_corners=align_corners) for feature in features], dim=1)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from segdata.models.heads.head import Head, HeadOutput, gather
-from segdata.models.layers import Classifier, ConvBNReLU, resize
+from segdata.models.layers import Classifier, ConvBNReLU, resize_features
 
 POOL_SIZES = (1, 2, 3, 6)
 """Cells per side of the pooled maps."""
@@ -35,7 +35,7 @@ class PyramidPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features of shape (N, channels, h, w)."""
-        pooled = [resize(path(x), x.shape[-2:], align_corners=self.align_corners) for path in self.paths]
+        pooled = [resize_features(path(x), x.shape[-2:], align_corners=self.align_corners) for path in self.paths]
         return self.bottleneck(torch.cat([x, *pooled], dim=1))  # type: ignore[no-any-return]
 
 
@@ -92,7 +92,7 @@ class UPerHead(Head):
         level = self.pyramid(features[-1])
         levels = [level]
         for lateral, feature in zip(reversed(self.laterals), reversed(features[:-1]), strict=True):
-            level = lateral(feature) + resize(level, feature.shape[-2:], align_corners=self.align_corners)
+            level = lateral(feature) + resize_features(level, feature.shape[-2:], align_corners=self.align_corners)
             levels.insert(0, level)
         finer = [smooth(level) for smooth, level in zip(self.smooth, levels, strict=False)]
         x = self.bottleneck(gather([*finer, levels[-1]], align_corners=self.align_corners))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from segdata.config.model import AttentionInput, FineToOCR
 from segdata.models.attention import ScaleAttention, blend_coarser
 from segdata.models.heads.head import Head, HeadOutput, gather
-from segdata.models.layers import Classifier, ConvBNReLU, resize
+from segdata.models.layers import Classifier, ConvBNReLU, resize, resize_features
 from segdata.models.ocr import OCRBlock, region_head
 from segdata.models.output import AuxiliaryOutput
 
@@ -127,7 +127,7 @@ class SeeThroughHead(Head):
         """Return how much the map after `finer` is trusted against it, at the size of the former."""
         read = embeddings[finer + 1]
         if self.attention_input == "both":
-            beside = resize(embeddings[finer], read.shape[-2:], align_corners=self.align_corners)
+            beside = resize_features(embeddings[finer], read.shape[-2:], align_corners=self.align_corners)
             read = torch.cat([read, beside], dim=1)
         attention: Tensor = self.attention[finer](read)
         return attention
