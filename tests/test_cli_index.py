@@ -43,7 +43,7 @@ def test_the_index_goes_beside_the_data_set_by_default(labels, monkeypatch):
     monkeypatch.chdir(labels)
     result = invoke()
     assert result.exit_code == 0, result.output
-    assert "2 labels of trainIds to" in result.stderr
+    assert "2 labels of trainIds of 'cityscapes' (assumed; see --classes and --encoding) to" in result.stderr
     assert ClassIndex.load(labels.parent / "city.index.npz").num_images == 2
 
 

@@ -42,7 +42,7 @@ def test_it_works_inside_a_data_set_and_says_where_it_wrote(city, monkeypatch):
     result = invoke("--scales", 2, 4, 8)
     assert result.exit_code == 0, result.output
     out = city.with_name(f"{city.name}-cpp")
-    assert f"1 label of trainIds to {out}" in result.stderr
+    assert f"1 label of trainIds of 'cityscapes' to {out}" in result.stderr
     assert len(list(out.rglob("*.cpp.npz"))) == 1
     assert "1 file: 1 already there" in invoke("--scales", 2, 4, 8).stdout
 

@@ -76,7 +76,7 @@ def command(
 
     source = Path(os.path.abspath(images))  # noqa: PTH100 - links stay, "." and ".." go
     target = Path(os.path.abspath(source / FOLDER if out is None else out))  # noqa: PTH100
-    found = [image for image in find_images(source, splits=splits) if not image.path.is_relative_to(target)]
+    found = find_images(source, target, splits=splits)
     if not splits and any(image.relative.parts[0] == UNLABELED for image in found):
         found = [image for image in found if image.relative.parts[0] == UNLABELED]
     trained = open_model(checkpoint, choices)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segdata.commands.options import batch_options, conclude, printable
+from segdata.commands.options import batch_options, conclude, printable, read_as
 from segdata.logs import logger
 from segdata.text import counted
 
@@ -94,7 +94,10 @@ def command(
     chosen = output or source.with_name(f"{source.name}.index.npz")
     plan = plan_index(source, Path(os.path.abspath(chosen)), **settings)  # noqa: PTH100
     held = f" ({count_labels(plan.items)})" if plan.settings.kind == "labels" and is_root(source) else ""
-    logger.info(f"{len(plan.items):,} {plan.settings.kind} of {plan.settings.encoding}{held} to {plan.output}")
+    read: str = plan.settings.encoding
+    if plan.settings.kind == "labels":
+        read = read_as(plan.items[0].path, settings["classes"], settings["encoding"], read)
+    logger.info(f"{len(plan.items):,} {plan.settings.kind} of {read}{held} to {plan.output}")
     _tell_lacking_images(plan)
     outcomes, index = run_index(plan, batch)
     result: dict[str, Any] = {"output": str(plan.output)}

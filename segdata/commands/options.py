@@ -39,6 +39,24 @@ class ShardType(click.ParamType):  # type: ignore[type-arg]  # generic only sinc
         return int(part), int(parts)
 
 
+def read_as(label: Path, classes: str | Path, encoding: str, found: str) -> str:
+    """Say what the ids of labels are taken for, and whether that was only assumed, for the line at the start of a run.
+
+    Parameters
+    ----------
+    label : Path
+        One of the labels, whose name may tell.
+    classes, encoding : str
+        As given on the command line; ``cityscapes`` and ``auto`` where nothing was.
+    found : {"trainIds", "labelIds"}
+        What they are taken for.
+    """
+    from segdata.labels.reading import label_name
+
+    assumed = str(classes) == "cityscapes" and encoding == "auto" and label_name(label) is None
+    return f"{found} of '{classes}'" + (" (assumed; see --classes and --encoding)" if assumed else "")
+
+
 class NumbersCommand(click.Command):
     """A command whose options with several numbers take them after one flag, up to the first word that is not a number.
 
@@ -84,6 +102,8 @@ def spread_numbers(args: Iterable[str], flags: set[str]) -> list[str]:
             flag = None
             spread.append(word)
         else:
+            if not first and Path(word).is_dir():
+                raise click.UsageError(f"{word}: is a number and a folder. Write ./{word}, or {flag}={word}.")
             spread += [flag, word]
             first = False
     return spread + ([flag] if flag is not None and first else [])

@@ -12,6 +12,7 @@ from segdata.commands.options import (
     batch_options,
     conclude,
     printable,
+    read_as,
     source_and_destination,
 )
 from segdata.errors import LabelError, SettingsError
@@ -84,7 +85,8 @@ def command(source: Path, destination: Path, batch: "BatchSettings", as_json: bo
     from segdata.jobs.precompute import plan_precompute
 
     plan = plan_precompute(source, destination, **settings)
-    logger.info(f"{counted(len(plan.items), 'label')} of {plan.settings.encoding} to {destination}")
+    read = read_as(plan.items[0].label, settings["classes"], settings["encoding"], plan.settings.encoding)
+    logger.info(f"{counted(len(plan.items), 'label')} of {read} to {destination}")
     warn_of_large_scales(plan.items[0].label, plan.settings.scales)
     result = run_plan(plan, batch)
     if not as_json and result.report["totals"]["labels"]:

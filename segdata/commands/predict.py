@@ -87,7 +87,7 @@ def command(
             tool="predict",
             source=source,
             destination=target,
-            items=plan_predictions(find_images(source, splits=splits), target, kinds),
+            items=plan_predictions(find_images(source, target, splits=splits), target, kinds),
             settings=settings,
             predictor=trained.predictor(world.device),
         )

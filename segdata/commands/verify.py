@@ -31,7 +31,12 @@ class SampleType(click.ParamType):  # type: ignore[type-arg]  # generic only sin
 
 @click.command("verify", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("folder", metavar="[DIR]", default=".", type=click.Path(exists=True, path_type=Path))
-@click.option("--deep", type=SampleType(), default=0, help="Make so many outputs again from their labels and compare.")
+@click.option(
+    "--deep",
+    type=SampleType(),
+    default=0,
+    help="Make so many outputs again from their labels and compare; an index is always held against all of its labels.",
+)
 @click.option("--rules", metavar="FILE", help="For --deep: the mapping or class table that was used, if it is a file.")
 @click.option("-j", "--jobs", type=int, default=1, show_default=True, help="Processes; -1: one per core.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -12,6 +12,9 @@ from segdata.jobs.predict_outputs import ENDINGS
 from segdata.layouts import folder
 from segdata.layouts.cityscapes import IMAGE_ENDINGS, IMAGES
 
+REPORTS = ("predict.json", "autolabel.json")
+"""What stands in the folder that a run predicted into."""
+
 
 @dataclass(frozen=True)
 class ImageFile:
@@ -42,14 +45,16 @@ class ImageItem:
     target: str
 
 
-def find_images(source: Path, *, splits: Sequence[str] = ()) -> list[ImageFile]:
-    """List the images to predict.
+def find_images(source: Path, out: Path, *, splits: Sequence[str] = ()) -> list[ImageFile]:
+    """List the images to predict; what was predicted of them, which may lie among them, is none.
 
     Parameters
     ----------
     source : Path
         A Cityscapes root, whose images are taken and its labels not; any other folder, all images below it; or one
         image.
+    out : Path
+        Where predictions go. Images below it, and below folders with the report of another run, are left out.
     splits : sequence of str
         Only these splits of a Cityscapes root, or first folders below any other.
 
@@ -60,7 +65,7 @@ def find_images(source: Path, *, splits: Sequence[str] = ()) -> list[ImageFile]:
     """
     if source.is_file():
         return [ImageFile(source, PurePosixPath(source.name))]
-    found = _cityscapes_images(source) or _images(source)
+    found = _without_predictions(_cityscapes_images(source) or _images(source), source, out)
     chosen = [image for image in found if not splits or image.relative.parts[0] in splits]
     if not chosen:
         there = ", ".join(sorted({image.relative.parts[0] for image in found if len(image.relative.parts) > 1}))
@@ -107,6 +112,13 @@ def _cityscapes_images(root: Path) -> list[ImageFile]:
     paths = (path for tree in trees for path in sorted(files_at(tree, 2)))
     named = (path for path in paths if path.name.endswith(IMAGE_ENDINGS) and not path.name.startswith("."))
     return [ImageFile(path, PurePosixPath(*path.parts[-3:])) for path in named]
+
+
+def _without_predictions(images: list[ImageFile], root: Path, out: Path) -> list[ImageFile]:
+    """Leave out what lies below OUT or any folder with a report."""
+    folders = {parent for image in images for parent in image.path.parents if root in parent.parents}
+    outs = {folder for folder in folders if any((folder / name).is_file() for name in REPORTS)} | {out}
+    return [image for image in images if outs.isdisjoint(image.path.parents)]
 
 
 def _images(root: Path) -> list[ImageFile]:

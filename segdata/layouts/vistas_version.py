@@ -76,7 +76,7 @@ def check_config(table: ClassTable, version: Version, where: Path) -> None:
     """
     bundled = class_table_of(version)
     same = _same_names(table, bundled)
-    how_to_fix = "Fix the file, or trust it with --trust-config."
+    how_to_fix = "Fix the file, or pass --trust-config to convert-mapillary."
     if not all(same):
         first = same.index(False)
         raise LayoutError(

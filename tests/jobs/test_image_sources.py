@@ -17,7 +17,7 @@ def touch(root, *names):
 
 
 def relatives(source, **settings):
-    return [str(image.relative) for image in find_images(source, **settings)]
+    return [str(image.relative) for image in find_images(source, Path("out"), **settings)]
 
 
 def test_every_image_of_a_folder_is_found_in_order(tmp_path):
@@ -43,17 +43,28 @@ def test_where_there_is_no_image_it_says_what_was_looked_for(tmp_path, splits):
     touch(tmp_path, *(["val/a.png"] if splits else []))
     expected = r"no image of split test \(there are val\) found" if splits else "no image found. Looked for leftImg8bit"
     with pytest.raises(LayoutError, match=expected):
-        find_images(tmp_path, splits=splits)
+        find_images(tmp_path, Path("out"), splits=splits)
 
 
 def test_each_kind_has_its_own_folder(tmp_path):
-    (item,) = plan_predictions(find_images(touch(tmp_path, "a/1.jpg")), Path("out"), ["labels", "probabilities"])
+    (item,) = plan_predictions(
+        find_images(touch(tmp_path, "a/1.jpg"), Path("out")), Path("out"), ["labels", "probabilities"]
+    )
     assert item.targets == {"labels": Path("out/labels/a/1.png"), "probabilities": Path("out/probabilities/a/1.npz")}
     assert (item.key, item.source, item.target) == ("a/1", "a/1.jpg", "labels/a/1.png")
 
 
 def test_an_auto_label_lies_beside_its_confidence(tmp_path):
     touch(tmp_path, "leftImg8bit/train_extra/a/a_1_leftImg8bit.png")
-    (item,) = plan_auto_labels(find_images(tmp_path), Path("auto"))
+    (item,) = plan_auto_labels(find_images(tmp_path, Path("auto")), Path("auto"))
     assert item.targets["labels"] == Path("auto/train_extra/a/a_1_leftImg8bit.png")
     assert item.targets["confidence"] == Path("auto/train_extra/a/a_1_leftImg8bit_prob.png")
+
+
+def test_what_was_predicted_of_the_images_is_none_of_them(tmp_path):
+    touch(tmp_path, "a.jpg", "b/c.jpg", "autolabeled/a.png", "autolabeled/b/c.png", "pred/labels/a.png", "out/x.png")
+    for report in ("autolabeled/autolabel.json", "pred/predict.json"):
+        (tmp_path / report).write_text("{}")
+    found = find_images(tmp_path, tmp_path / "out")
+    assert [str(image.relative) for image in found] == ["a.jpg", "b/c.jpg"]
+    assert [str(image.relative) for image in find_images(tmp_path / "pred", tmp_path / "out")] == ["labels/a.png"]

@@ -33,7 +33,7 @@ def plan_of(images, out, kinds=KINDS, **changes):
     settings = PredictionSettings(
         model_digest="0", table=ClassTable.load("cityscapes"), evaluation=EvaluationRecipe(), **changes
     )
-    items = plan_predictions(find_images(images), out, kinds)
+    items = plan_predictions(find_images(images, out), out, kinds)
     predictor = Predictor(OneLayer(19), settings.evaluation)
     places = {"source": images, "destination": out}
     return PredictionPlan(tool="predict", **places, items=items, settings=settings, predictor=predictor)
