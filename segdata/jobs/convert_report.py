@@ -44,11 +44,11 @@ def sum_up(outcomes: Sequence[Outcome], mapping: LabelMapping) -> dict[str, Any]
 
 
 def format_totals(totals: Mapping[str, Any]) -> str:
-    """Lay the totals of a conversion out as tables for the terminal; classes without a pixel are left out."""
+    """Lay the totals of a conversion out as tables for the terminal; source classes without a pixel are left out."""
     everything, ignored = totals["pixels"], totals["ignored"]
     labeled = everything - ignored["pixels"]
     sources = sorted((row for row in totals["source_classes"] if row["pixels"]), key=lambda row: -row["pixels"])
-    targets = [row for row in totals["target_classes"] if row["pixels"]]
+    targets = [row for row in totals["target_classes"] if row["pixels"] or row["train_id"] != IGNORE_ID]
     trained = {row["name"] for row in targets if row["train_id"] != IGNORE_ID}
     lines = [
         "source class -> target class, by pixels; shares are of the labeled ones, of all where ignored",

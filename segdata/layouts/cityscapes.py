@@ -112,7 +112,10 @@ def choose_encoding(root: Path, found: list[dict[Encoding, Path]], wanted: str) 
         for encoding, number in numbers.items():
             if encoding == wanted and (number or not found):
                 return encoding
-        raise LayoutError(f"{root}: no label as {wanted!r} among {len(found)} ({counts}). Ask for one that is there.")
+        expected = ENDINGS.get(wanted, "")  # type: ignore[call-overload]
+        raise LayoutError(
+            f"{root}: no label as {wanted!r} among {len(found)} ({counts}). Expected are files *{expected}."
+        )
     for encoding, number in numbers.items():
         if number == len(found):
             return encoding if found else "labelIds"

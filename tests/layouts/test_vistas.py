@@ -200,7 +200,7 @@ def test_trusted_class_list_is_not_held_against_the_palettes(flat: Path) -> None
 def test_class_list_of_own_is_not_taken_for_a_version(flat: Path) -> None:
     write_config(flat / "config.json", {"labels": [{"name": "road", "color": [1, 2, 3]}]})
     write_label(flat / "training/labels/b.png", palette_of("v2.0"))
-    with pytest.raises(LayoutError, match=r"class 0 is 'road', but .* or trust it with --trust-config"):
+    with pytest.raises(LayoutError, match=r"class 0 is 'road', but .* or pass --trust-config to convert-mapillary"):
         VistasRoot.open(flat)
 
 
@@ -254,7 +254,7 @@ def test_renamed_class_is_shown(flat: Path) -> None:
     write_config(flat / "config.json", config)
     message = (
         r"config\.json: class 12 is 'construction--flat--tram', but 'construction--flat--rail-track' in the "
-        r"bundled table 'vistas-v1\.2'\. Fix the file, or trust it with --trust-config\.$"
+        r"bundled table 'vistas-v1\.2'\. Fix the file, or pass --trust-config to convert-mapillary\.$"
     )
     with pytest.raises(LayoutError, match=message):
         VistasRoot.open(flat)
