@@ -111,8 +111,9 @@ def test_a_label_that_changed_its_size_is_one_line(source, folder):
 
 
 def test_unsure_pixels_are_ignored_in_the_crop(tmp_path):
-    Image.new("L", (16, 16), 0).save(tmp_path / "a.png")
-    Image.new("L", (16, 16), 0).save(tmp_path / "b.png")
+    for name in ("a", "b"):
+        Image.new("L", (16, 16), 0).save(tmp_path / f"{name}.png")
+        Image.new("RGB", (16, 16)).save(tmp_path / f"{name}.jpg")
     sure = np.full((16, 16), 255, np.uint8)
     sure[:, 5:] = 100
     Image.fromarray(sure).save(tmp_path / "a_prob.png")

@@ -106,7 +106,7 @@ def test_a_label_of_another_size_makes_the_index_stale(written):
 def test_a_stale_index_says_how_many_files_differ(written):
     (written.parent / "labels" / "a b.png").unlink()
     (written.parent / "labels" / "ä.png").write_bytes(b"")
-    with pytest.raises(StoreError, match=r"a b\.png cannot be read .* \(the first of 2 files that differ\)\. Run `seg"):
+    with pytest.raises(StoreError, match=r"a b\.png cannot be read .* \(the first of 2 files that differ\)\. Run the"):
         ClassIndex.load(written)
 
 
