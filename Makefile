@@ -47,7 +47,8 @@ ROOMS = labels codecs cpp sampling batch losses
 # The second run has the kernels as plain Python, on tests that give them small inputs; statistics of many draws are left out.
 KERNEL_TESTS = tests/cpp/test_pooling.py tests/cpp/test_sparse.py tests/cpp/test_scaling.py tests/cpp/test_store.py \
     tests/codecs/test_png.py tests/codecs/test_png_filters.py tests/codecs/test_photos.py tests/codecs/test_jpeg_rows.py \
-    tests/codecs/test_png_photo_filters.py tests/labels/test_remap.py tests/sampling/test_scan.py tests/sampling/test_shares.py tests/sampling/test_uniforms.py
+    tests/codecs/test_png_photo_filters.py tests/labels/test_remap.py \
+    tests/sampling/test_scan.py tests/sampling/test_shares.py tests/sampling/test_uniforms.py
 TOO_SLOW = every_prefix_is_within or equally_often or as_often_as_its_share or real_photographs or real_labels
 coverage: $(VENV)/.dev  ## every branch of the rooms that determine numbers is taken by a test
 	@rm -rf build/coverage && mkdir -p build/coverage

@@ -97,11 +97,10 @@ def _launch_in(
 
 def _work_as_rank(work: Callable[..., Result], *arguments: Any) -> Result | None:
     """Do the work of a process that the launcher started; nothing after a fault, which the launching process raises."""
-    atexit.register(end_process, 0)
-    if _faults():
-        return None  # this is the attempt after it
+    result: Result | None = None
     try:
-        return work(*arguments)
+        if not _faults():  # else this is the attempt after one
+            result = work(*arguments)
     except SegdataError as error:
         place = launched_as(os.environ)
         assert place is not None, "the launcher has started this process"
@@ -112,7 +111,8 @@ def _work_as_rank(work: Callable[..., Result], *arguments: Any) -> Result | None
             if time.monotonic() > end:
                 end_process(1)
             time.sleep(0.05)
-        return None
+    atexit.register(end_process, 0)  # not earlier: a process that any other exception ends is to fail
+    return result
 
 
 def _faults() -> list[str]:

@@ -1,5 +1,6 @@
 """Index a folder of labels or of pooled targets: what `segdata index` finds there."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -144,6 +145,7 @@ def _item(label: LabeledImage, source: Path, images: dict[str, list[Path]]) -> I
 def _images_by_stem(images: Path, labels: set[Path | None]) -> dict[str, list[Path]]:
     """Return the images of a folder by their relative path without ending; labels that lie there too are none."""
     by_stem: dict[str, list[Path]] = defaultdict(list)
+    images = Path(os.path.abspath(images))  # noqa: PTH100 - as the labels' paths, links stay
     for path in sorted(files_below(images)):
         if path.suffix.lower() in (".jpg", ".jpeg", ".png") and path not in labels:
             by_stem[path.relative_to(images).with_suffix("").as_posix()].append(path)

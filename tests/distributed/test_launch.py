@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from ranks_with_faults import fails_everywhere, fails_on_rank_one
+from ranks_with_faults import crashes_on_rank_one, fails_everywhere, fails_on_rank_one
 from small_runs import write_recipe
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 from segdata.distributed.launch import launch
 from segdata.errors import SegdataError
@@ -108,3 +109,9 @@ def test_a_fault_of_all_ranks_is_told_once_and_nothing_is_started_again(tmp_path
     with pytest.raises(SegdataError, match=r"^rank 0 has it$"):
         launch(fails_everywhere, str(tmp_path), num_processes=2, max_restarts=3)
     assert len(list(tmp_path.glob("begun-*"))) == 2
+
+
+def test_a_crash_is_tried_again_and_then_an_error(tmp_path):
+    with pytest.raises(ChildFailedError):
+        launch(crashes_on_rank_one, str(tmp_path), num_processes=2, max_restarts=1)
+    assert len(list(tmp_path.glob("begun-*"))) == 4

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -335,8 +336,9 @@ def test_images_are_found_by_their_path(labels):
 def test_a_label_is_not_its_own_image_where_both_lie_in_one_folder(labels):
     for number in range(6):
         (labels / f"{number}.jpg").write_bytes(b"")
-    _, index = run_index(plan(labels, images=labels), HERE)
-    assert index.names("image") == [f"{number}.jpg" for number in range(6)]
+    for images in (labels, Path(os.path.relpath(labels))):
+        _, index = run_index(plan(labels, images=images), HERE)
+        assert index.names("image") == [f"{number}.jpg" for number in range(6)]
 
 
 def test_two_images_for_a_label_are_refused(labels):

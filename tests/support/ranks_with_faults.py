@@ -26,5 +26,12 @@ def fails_everywhere(folder: str) -> None:
         raise SegdataError(f"rank {world.rank} has it")
 
 
+def crashes_on_rank_one(folder: str) -> None:
+    """End one rank by an exception that nobody foresaw."""
+    _note_beginning(folder)
+    if os.environ["RANK"] == "1":
+        raise ZeroDivisionError("nobody foresaw this")
+
+
 def _note_beginning(folder: str) -> None:
     Path(folder, f"begun-{os.getpid()}-{secrets.token_hex(4)}").touch()
