@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
@@ -30,14 +30,24 @@ class ArmSummary:
         One for each finished run.
     seconds : float
         Mean duration of a run.
-    classes : dict of str to float
-        Mean over runs by class; nan for a class that occurs in none.
+    class_values : dict of str to tuple of float
+        By class, one for each finished run; nan where it does not occur.
     """
 
     name: str
     values: tuple[float, ...]
     seconds: float
-    classes: dict[str, float]
+    class_values: dict[str, tuple[float, ...]]
+
+    @property
+    def classes(self) -> dict[str, float]:
+        """Mean over runs by class; nan for a class that occurs in none."""
+        return {name: mean_of_known(values) for name, values in self.class_values.items()}
+
+    def of_runs(self, places: Sequence[int]) -> "ArmSummary":
+        """Return what some of the runs alone come to, by their places."""
+        by_class = {name: tuple(values[at] for at in places) for name, values in self.class_values.items()}
+        return replace(self, values=tuple(self.values[at] for at in places), class_values=by_class)
 
     @property
     def mean(self) -> float:
@@ -207,9 +217,9 @@ def compare(arm: ArmSummary, other: ArmSummary, seeds: Sequence[int], other_seed
     test: Test
     if once and len(shared) > 1:
         test, number = "paired t-test", len(shared)
-        first = [arm.values[list(seeds).index(seed)] for seed in shared]
-        second = [other.values[list(other_seeds).index(seed)] for seed in shared]
-        apart = np.subtract(first, second)
+        arm = arm.of_runs([list(seeds).index(seed) for seed in shared])
+        other = other.of_runs([list(other_seeds).index(seed) for seed in shared])
+        apart = np.subtract(arm.values, other.values)
         mean, error, freedom = float(apart.mean()), float(apart.std(ddof=1)) / math.sqrt(number), float(number - 1)
     else:
         test, number = "Welch's t-test", len(arm.values) + len(other.values)
@@ -229,11 +239,14 @@ def _summary_of_arm(
 ) -> ArmSummary:
     values = tuple(100 * _value(one, boundary) for one in evaluations)
     seconds = float(np.mean([result.seconds for result in results])) if results else math.nan
-    by_class: dict[str, list[float]] = {}
-    for one in evaluations:
-        for class_name, value in ((one.boundary_iou if boundary else one.iou) or {}).items():
-            by_class.setdefault(class_name, []).append(math.nan if value is None else 100 * value)
-    return ArmSummary(name, values, seconds, {key: mean_of_known(each) for key, each in by_class.items()})
+    of_runs = [(one.boundary_iou if boundary else one.iou) or {} for one in evaluations]
+    names = dict.fromkeys(class_name for of_run in of_runs for class_name in of_run)
+    by_class = {each: tuple(_percent(of_run.get(each)) for of_run in of_runs) for each in names}
+    return ArmSummary(name, values, seconds, by_class)
+
+
+def _percent(value: float | None) -> float:
+    return math.nan if value is None else 100 * value
 
 
 def _chosen(result: RunResult, best: bool) -> Evaluation:

@@ -130,8 +130,8 @@ def pair_samples(
         assert path is not None
         if label_of.setdefault(path, sample.label) != sample.label:
             raise LayoutError(
-                f"{path}: is the one prediction named as {label_of[path]} and as {sample.label}. Put predictions into "
-                "the folders of their labels."
+                f"{path}: is the one prediction named as {label_of[path]} and as {sample.label}. Name "
+                "one folder of labels, such as gtFine, or put predictions into the folders of theirs."
             )
         told = told_inside(path) if prediction_encoding == "auto" else None
         pairs.append(Pair(LabelFile(sample.label, encoding), LabelFile(path, told or predicted_encoding)))

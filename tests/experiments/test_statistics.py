@@ -16,7 +16,13 @@ from segdata.experiments.statistics import ArmSummary, compare, summarize
 
 
 def arm(name, values, classes=None):
-    return ArmSummary(name, tuple(values), 60.0, classes or {"road": float(np.mean(values))})
+    return ArmSummary(name, tuple(values), 60.0, classes or {"road": tuple(values)})
+
+
+def test_classes_are_compared_in_the_pairs_that_the_mean_is():
+    found = compare(arm("a", [50, 52]), arm("b", [49, 51, 65]), [0, 1], [0, 1, 2])
+    assert (found.test, found.mean) == ("paired t-test", 1.0)
+    assert found.classes == {"road": 1.0}
 
 
 def test_arms_that_share_their_seeds_are_compared_in_pairs():
