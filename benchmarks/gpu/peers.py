@@ -17,7 +17,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from benchmarks.gpu.measure import Report, arguments, milliseconds
+from segdata.config.steps import CompiledPart
 from segdata.models import build_model
+from segdata.training.compilation import compiled_model
 
 CLASSES = 19
 _NORM = {"type": "BN", "requires_grad": True}
@@ -144,9 +146,11 @@ def pairs(name: str, *, tiny: bool) -> dict[str, Callable[[], nn.Module]]:
 class Training:
     """Steps with the mean cross entropy of every map, upsampled to the label."""
 
-    def __init__(self, model: nn.Module, images: torch.Tensor, ids: torch.Tensor, *, compiled: bool) -> None:
+    def __init__(
+        self, model: nn.Module, images: torch.Tensor, ids: torch.Tensor, *, compiled: CompiledPart | None
+    ) -> None:
         self.images, self.ids = images, ids
-        self.model = torch.compile(model) if compiled else model
+        self.model = compiled_model(model, compiled)
         self.loss = torch.compile(cross_entropies) if compiled else cross_entropies
         fused = images.device.type == "cuda" or None
         self.optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, fused=fused)
@@ -178,11 +182,12 @@ def main() -> int:
         f"{chosen.name}, cross entropy, {images} crops of {crop[0]} x {crop[1]}, bfloat16",
         ["network", "parameters, millions", "way", "ms", "images/s", "peak GiB"],
     )
-    compiled = [("ours", True, True)] if not chosen.tiny else []
-    for name in pairs(chosen.name, tiny=chosen.tiny):
-        if not chosen.warm:
-            compiled = [(name, True, False), (name, False, False), *compiled]
-    for name, last, fused in compiled:
+    ways: list[tuple[str, bool, CompiledPart | None]] = []
+    if not chosen.warm:
+        ways += [(name, last, None) for name in pairs(chosen.name, tiny=chosen.tiny) for last in (True, False)]
+    if not chosen.tiny:
+        ways += [("ours", True, "blocks"), ("ours", True, "model")]
+    for name, last, compiled in ways:
         start = time.perf_counter()
         try:
             with device:
@@ -192,7 +197,7 @@ def main() -> int:
             model.to(memory_format=place)  # type: ignore[call-overload]
             if name == "ours" and hasattr(model.model, "settings"):
                 object.__setattr__(model.model.settings, "channels_last", last)
-            training = Training(model, batch[0].to(memory_format=place), batch[1], compiled=fused)
+            training = Training(model, batch[0].to(memory_format=place), batch[1], compiled=compiled)
             if device.type == "cuda":
                 torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
@@ -203,7 +208,7 @@ def main() -> int:
             continue
         memory = torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
         parameters = sum(each.numel() for each in model.parameters()) / 1e6
-        way = ("channels last" if last else "channels first") + (", compiled" if fused else "")
+        way = ("channels last" if last else "channels first") + (f", compiled: {compiled}" if compiled else "")
         add(name, parameters, way, ms, 1e3 * images / ms, memory)
         print(name, way, f"{ms:.1f} ms, {time.perf_counter() - start:.1f} s", flush=True)
         del model, training

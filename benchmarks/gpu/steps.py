@@ -16,9 +16,10 @@ from segdata.data.loader import Batch, Sample
 from segdata.distributed.process_group import DistributedContext
 from segdata.losses.by_name import build_criterion
 from segdata.models import build_model
+from segdata.training.compilation import compiled_graphs
 from segdata.training.optimizer import build_optimizer
 from segdata.training.speed import peak_flops, peak_memory, probe
-from segdata.training.step import Stepper, compiled_graphs
+from segdata.training.step import Stepper
 
 TINY = ("model.backbone=hrnet_tiny", "model.head_channels=16", "model.aux_channels=8")
 FULL_SIZE = {"cityscapes-ocrnet-cpp": ("augmentation.crop=[1024, 2048]",)}
@@ -172,14 +173,18 @@ def variants(recipe: str, *, tiny: bool) -> list[Variant]:
         Variant("channels first", images, {"channels_last": False}),
         Variant("recomputed", images, model={"checkpointing": True}),
     ]
-    compiled = [Variant("compiled", images, {"compile": True}, profiled=True)]
+    compiled = [
+        Variant("compiled blocks", images, {"compile": "blocks"}, profiled=True),
+        Variant("compiled", images, {"compile": "model"}, profiled=True),
+    ]
     if tiny:  # every eager way once; compilation has tests of its own
         return [each._replace(images=2) for each in (eager if "pspnet" in recipe else eager[:1])]
     if images > 2:
         eager.append(Variant("channels last", 2))
         compiled += [
-            Variant("compiled", 2, {"compile": True}),
-            Variant("CUDA graphs", 2, {"compile": True}, graphs=True),
+            Variant("compiled blocks", 2, {"compile": "blocks"}),
+            Variant("compiled", 2, {"compile": "model"}),
+            Variant("CUDA graphs", 2, {"compile": "model"}, graphs=True),
         ]
     return eager + compiled
 

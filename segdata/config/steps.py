@@ -8,6 +8,7 @@ from segdata.config.section import Section
 from segdata.errors import SettingsError
 
 Size = tuple[int, int]
+CompiledPart = Literal["blocks", "model"]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -168,8 +169,9 @@ class RunRecipe(Section):
     threads: int | None = Field(default=None, ge=1)
     """Threads of a rank's arithmetic on the CPU; torch's own choice if not given. Other numbers of threads
     add in another order: to get the same bits on another machine, fix it."""
-    compile: bool = False
-    """Compile the model and each of its losses (torch.compile)."""
+    compile: CompiledPart | None = None
+    """What torch.compile works on, besides each of the losses: the model block by block, or as a whole, which
+    takes minutes before the first step."""
     channels_last: bool = False
     """Keep weights and images in memory with the channels last."""
     sync_batch_norm: bool = True

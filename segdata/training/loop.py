@@ -29,13 +29,14 @@ from segdata.logs import logger
 from segdata.metrics.scores import Scores
 from segdata.models.checkpoint import CheckpointFolder, read_checkpoint, recipe_of, refuse_other_recipe
 from segdata.text import counted
+from segdata.training.compilation import compiled_graphs
 from segdata.training.determinism import arithmetic, limited_threads, untuned_convolutions
 from segdata.training.optimizer import learning_rate, set_learning_rate
 from segdata.training.reporting import Reporter
 from segdata.training.setup import Run
 from segdata.training.speed import Stopwatch, peak_flops, peak_memory
 from segdata.training.start import tell_start
-from segdata.training.step import StepReport, compiled_graphs
+from segdata.training.step import StepReport
 
 RECIPE = "recipe.yaml"
 _ENOUGH_TO_JUDGE = 100

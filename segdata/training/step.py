@@ -1,11 +1,10 @@
 """One step of the optimizer: forward and backward passes over a batch, agreed on by all ranks."""
 
 import math
-import warnings
 from collections import Counter
 from contextlib import nullcontext
 from inspect import signature
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from segdata.data.loader import Batch, prepare_images
 from segdata.distributed.process_group import DistributedContext
 from segdata.labels.classes import IGNORE_ID
 from segdata.losses.criterion import LossReport, SegmentationCriterion, Targets
-from segdata.losses.terms import SegmentationLoss
+from segdata.training.compilation import compile_losses, compiled_model
 from segdata.training.determinism import DROPOUT, seed_from
 from segdata.training.optimizer import copy_all
 
@@ -82,7 +81,7 @@ class Stepper:
         self._before = [buffer.clone() for buffer in self.buffers]
         self.wrapped = _wrapped(model, criterion, recipe, world)
         if recipe.run.compile:
-            _compile_losses(criterion)
+            compile_losses(criterion)
 
     def run(self, batch: Batch, shares: list[float]) -> StepReport:
         """Take a step.
@@ -95,7 +94,7 @@ class Stepper:
             The weight of each forward pass: its share of the batch's valid pixels on all ranks.
         """
         copy_all(self._before, self.buffers)
-        self.model.train()
+        self.wrapped.train()
         values: dict[str, Tensor] = {}
         targets: Counter[str] = Counter()
         parts = list(batch.parts(self.images_per_pass))
@@ -142,13 +141,6 @@ class Stepper:
         return length, finite
 
 
-def compiled_graphs() -> tuple[int, int]:
-    """Return how many graphs torch.compile has made in this process, and in how many places it broke off."""
-    from torch._dynamo.utils import counters
-
-    return int(counters["stats"]["unique_graphs"]), sum(counters["graph_break"].values())
-
-
 def batch_targets(batch: Batch, device: torch.device, num_classes: int) -> Targets:
     """Return what a batch is trained towards: labels on the device, and the pooled targets that are at hand.
 
@@ -187,20 +179,11 @@ def _named(report: LossReport) -> list[tuple[str, Tensor]]:
     return [("loss", report.loss.detach()), *parts, *floors]
 
 
-def _compile_losses(criterion: SegmentationCriterion) -> None:
-    """Compile what each loss does to a map; the sums over ranks between them stay outside: nothing breaks off."""
-    # Dynamo looks at the gradient of every input, and torch warns of those that have none.
-    warnings.filterwarnings("ignore", "The .grad attribute of a Tensor that is not a leaf")
-    for loss in criterion.modules():
-        if isinstance(loss, SegmentationLoss):
-            loss.terms = torch.compile(loss.terms, fullgraph=True)  # type: ignore[method-assign]
-
-
 def _wrapped(
     model: nn.Module, criterion: SegmentationCriterion, recipe: Recipe, world: DistributedContext
 ) -> nn.Module:
     """Return the model as steps call it: compiled and reduced over ranks; parameters are shared with the bare one."""
-    called = cast(nn.Module, torch.compile(model)) if recipe.run.compile else model
+    called = compiled_model(model, recipe.run.compile)
     if world.num_ranks == 1:
         return called
     names = ("forward_sync_buffers", "broadcast_buffers")  # the newer torch's, and the older's

@@ -260,12 +260,13 @@ def test_a_scaled_gradient_that_overflows_is_skipped_and_the_scale_halved(tmp_pa
     assert all(torch.isfinite(value).all() for value in state["model"].values())
 
 
-def test_a_compiled_run_trains_alike_and_its_checkpoints_are_those_of_the_plain_model(tmp_path, monkeypatch):
+@pytest.mark.parametrize("part", ["blocks", "model"])
+def test_a_compiled_run_trains_alike_and_its_checkpoints_are_those_of_the_plain_model(tmp_path, monkeypatch, part):
     # Inductor takes half a minute for this model; without its code generation the same graph is traced and run.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     trained(tmp_path, "schedule.iterations=2")
     (tmp_path / "out").rename(tmp_path / "plain")
-    trained(tmp_path, "schedule.iterations=2", "run.compile=true")
+    trained(tmp_path, "schedule.iterations=2", f"run.compile={part}")
     plain, compiled = lines(tmp_path / "plain"), lines(tmp_path / "out")
     assert [line["loss"] for line in compiled] == pytest.approx([line["loss"] for line in plain], rel=1e-5)
     states = [read_checkpoint(tmp_path / f"{out}/checkpoints/step-00000002.pt")["model"] for out in ("plain", "out")]
