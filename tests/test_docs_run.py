@@ -47,6 +47,7 @@ REPLACED = {
     "--runs 10": "--runs 1",
     "confidence: 0.9": "confidence: 0.0",  # of a teacher of two steps
     "--confidence 0.9": "--confidence 0 --tile 64",
+    "-o weights -j 2": "-o weights --shard 1/20",
     "-o weights": "-o weights --weights 0.1 --weights 1",
     "-o long -j 2": "-o long --shard 1/18",
     "-o short -j 2": "-o short --shard 1/18",

@@ -65,20 +65,19 @@ def build(recipe: Recipe, device: torch.device) -> Stepper:
     return Stepper(model, criterion, build_optimizer(model, recipe.optimizer), recipe, world)
 
 
-def measured(recipe: Recipe, device: torch.device, images: int, *, rounds: int) -> dict[str, Any]:
+def measured(recipe: Recipe, device: torch.device, images: int, flops: float, *, rounds: int) -> dict[str, Any]:
     """Return the figures of a variant."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     stepper = build(recipe, device)
-    flops = probe(stepper.model, stepper.criterion, recipe.augmentation.crop).flops_per_image
     batch = made_batch(images, recipe.augmentation.crop, recipe.table.num_classes, pinned=device.type == "cuda")
     shares = [1.0]  # the whole batch in one pass
     start = time.perf_counter()
     stepper.run(batch, shares)
     wait_for(device)
     first = time.perf_counter() - start
-    ms = milliseconds(lambda: stepper.run(batch, shares), device, rounds=rounds, warmup=2)
+    ms = milliseconds(lambda: stepper.run(batch, shares), device, rounds=rounds, warmup=4)  # a graph is recorded there
     peak = peak_flops(device, recipe.run.precision)
     per_second = 1e3 * images / ms
     return {
@@ -149,8 +148,6 @@ class Variant(NamedTuple):
     images: int
     run: dict[str, Any] = {}  # noqa: RUF012
     model: dict[str, Any] = {}  # noqa: RUF012
-    graphs: bool = False
-    """Replay as CUDA graphs."""
     profiled: bool = False
 
     def of(self, recipe: Recipe) -> Recipe:
@@ -166,27 +163,24 @@ class Variant(NamedTuple):
 
 
 def variants(recipe: str, *, tiny: bool) -> list[Variant]:
-    """Return the ways in which the steps of a recipe are measured, the fastest last."""
+    """Return the ways in which the steps of a recipe are measured, those that say most first."""
     images = IMAGES.get(recipe, 2)
-    eager = [
-        Variant("channels last", images, profiled=True),
-        Variant("channels first", images, {"channels_last": False}),
-        Variant("recomputed", images, model={"checkpointing": True}),
+    eager = Variant("as written", images)
+    first = Variant("channels first", images, {"channels_last": False})
+    recomputed = Variant("recomputed", images, model={"checkpointing": True})
+    if tiny:  # every eager way once; compilation and CUDA graphs have tests of their own
+        return [each._replace(images=2) for each in ([eager, first, recomputed] if "pspnet" in recipe else [eager])]
+    replayed = {"cuda_graphs": True}
+    blocks = {"compile": "blocks"}
+    ways = [
+        eager,
+        Variant("blocks compiled, replayed", images, blocks | replayed, profiled=True),
+        Variant("replayed", images, replayed),
+        Variant("blocks compiled", images, blocks),
     ]
-    compiled = [
-        Variant("compiled blocks", images, {"compile": "blocks"}, profiled=True),
-        Variant("compiled", images, {"compile": "model"}, profiled=True),
-    ]
-    if tiny:  # every eager way once; compilation has tests of its own
-        return [each._replace(images=2) for each in (eager if "pspnet" in recipe else eager[:1])]
     if images > 2:
-        eager.append(Variant("channels last", 2))
-        compiled += [
-            Variant("compiled blocks", 2, {"compile": "blocks"}),
-            Variant("compiled", 2, {"compile": "model"}),
-            Variant("CUDA graphs", 2, {"compile": "model"}, graphs=True),
-        ]
-    return eager + compiled
+        ways += [Variant("as written", 2), Variant("blocks compiled, replayed", 2, blocks | replayed)]
+    return [*ways, recomputed, first, Variant("model compiled", images, {"compile": "model"})]
 
 
 def main() -> int:
@@ -205,20 +199,22 @@ def main() -> int:
     add = report.table(
         f"Training steps of {chosen.recipe}, crops of {base.augmentation.crop[0]} x {base.augmentation.crop[1]}, "
         f"{precision}",
-        ["variant", "crops", "ms", "images/s", "MFU", "peak GiB", "first step, s", "graphs, breaks"],
+        ["variant", "crops", "ms", "images/s", "MFU", "peak GiB", "first step, s", "graphs so far, breaks"],
     )
+    if chosen.warm:
+        images = IMAGES.get(chosen.recipe, 2)
+        measured(Variant("", images, {"compile": "blocks"}).of(base), device, images, 1.0, rounds=1)
+        return 0
+    with torch.device("meta"):
+        shell = build_model(**base.model_arguments() | {"weights": None})
+    flops = probe(shell, build_criterion(**base.criterion_arguments()), base.augmentation.crop).flops_per_image
     for variant in variants(chosen.recipe, tiny=chosen.tiny):
         compiles = bool(variant.run.get("compile"))
-        if chosen.warm and not compiles:
-            continue
         if time.monotonic() > end:
             report.note(f"{variant.name}: not measured, no time left")
             continue
-        torch._dynamo.reset()
-        torch._dynamo.utils.counters.clear()
-        torch._inductor.config.triton.cudagraphs = variant.graphs  # type: ignore[attr-defined]
         try:
-            found = measured(variant.of(base), device, variant.images, rounds=2 if chosen.tiny or chosen.warm else 15)
+            found = measured(variant.of(base), device, variant.images, flops, rounds=2 if chosen.tiny else 10)
         except Exception as error:
             report.note(f"{variant.name}: {type(error).__name__} ({str(error).strip()[:300]})")
             traceback.print_exc()
@@ -227,7 +223,7 @@ def main() -> int:
         mfu = "-" if found["mfu"] is None else f"{100 * found['mfu']:.1f}%"
         add(variant.name, variant.images, found["ms"], found["images/s"], mfu, found["gib"], found["first"], graphs)
         print(f"{time.monotonic() - end + chosen.seconds:.0f} s: {variant.name}, {found['ms']:.1f} ms", flush=True)
-        if variant.profiled and not chosen.warm:
+        if variant.profiled:
             add_profile(report, f"{variant.name}, {variant.images} crops", profile_of(found, device))
         del found
     return 0

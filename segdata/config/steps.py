@@ -172,6 +172,9 @@ class RunRecipe(Section):
     compile: CompiledPart | None = None
     """What torch.compile works on, besides each of the losses: the model block by block, or as a whole, which
     takes minutes before the first step."""
+    cuda_graphs: bool = False
+    """Record the forward and backward pass once as a CUDA graph and replay it: for one GPU that waits for its host. Its
+    memory is held between the steps."""
     channels_last: bool = False
     """Keep weights and images in memory with the channels last."""
     sync_batch_norm: bool = True

@@ -196,11 +196,11 @@ def checked_kernel(device: torch.device) -> ModuleType | None:
 
     Triton comes with torch's CUDA builds, and compiles on the machine, for which it wants a C compiler.
     """
-    label = torch.arange(2 * 40 * 56, device=device).view(2, 40, 56) % 20
+    label = torch.arange(2 * 40 * 64, device=device).view(2, 40, 64) % 20
     label = torch.where(label == 19, 255, label)
     try:
         kernel = import_module("segdata.cpp.tensors_triton")
-        for ids, cell in ((label, 16), (label.to(torch.uint8), 8)):
+        for ids, cell in ((label, 8), *((label.to(torch.uint8), cell) for cell in (4, 5, 8, 16))):
             if not torch.equal(kernel.counts(ids, cell, 19, 255), _counted(ids, cell, 19, 255)):
                 raise ArithmeticError(f"other counts than those of torch, of {ids.dtype} and cell {cell}")
     except Exception as error:  # whatever a compiler raises

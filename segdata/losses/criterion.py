@@ -55,6 +55,15 @@ class Targets:
             self.pooled.add(cell)
         return self._counts[cell]
 
+    def tensors(self) -> list[Tensor]:
+        """Return labels and counts, by cell."""
+        return [self.labels, *(self._counts[cell] for cell in sorted(self._counts))]
+
+    def clone(self) -> "Targets":
+        """Return a copy with tensors of its own."""
+        counts = {cell: each.clone() for cell, each in self._counts.items()}
+        return Targets(self.labels.clone(), counts, num_classes=self.num_classes, ignore_id=self.ignore_id)
+
 
 class Rule(NamedTuple):
     """How auxiliary maps of certain names are trained.

@@ -12,9 +12,9 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from segdata.distributed.process_group import rank_and_size, sum_over_ranks
+from segdata.models.resizing import resize_bilinear
 
 
 class Term(NamedTuple):
@@ -114,10 +114,7 @@ def full_precision(logits: Tensor) -> AbstractContextManager[None]:
 
 def enlarged(logits: Tensor, size: tuple[int, int], *, align_corners: bool = False) -> Tensor:
     """Return scores at `size` (height, width) in the working dtype, interpolated bilinearly where they have another."""
-    logits = logits.to(working_dtype(logits))
-    if tuple(logits.shape[-2:]) == size:
-        return logits
-    return F.interpolate(logits, size=size, mode="bilinear", align_corners=align_corners)
+    return resize_bilinear(logits.to(working_dtype(logits)), size, align_corners=align_corners)
 
 
 def nearest_labels(labels: Tensor, size: tuple[int, int]) -> Tensor:

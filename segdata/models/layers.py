@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from segdata.models.resizing import resize_bilinear
 
 
 class ConvBNReLU(nn.Sequential):
@@ -69,15 +71,18 @@ def resize(maps: Tensor, size: Sequence[int], *, align_corners: bool = False) ->
     Returns
     -------
     Tensor, shape (N, C, height, width)
+        Resized under autocast, it is of float32, as torch's own interpolation is.
     """
-    if tuple(maps.shape[-2:]) == tuple(size):
-        return maps
-    return F.interpolate(maps, size=(size[0], size[1]), mode="bilinear", align_corners=align_corners)
+    mixed = not maps.is_meta and torch.is_autocast_enabled(maps.device.type)
+    if mixed and tuple(maps.shape[-2:]) != tuple(size):
+        maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    return resize_bilinear(maps, size, align_corners=align_corners)
 
 
 def resize_features(maps: Tensor, size: Sequence[int], *, align_corners: bool = False) -> Tensor:
     """Resize features as `resize` does scores, in their own dtype.
 
-    Under autocast torch interpolates in float32; all that is added to the result or follows it would stay in it.
+    Where torch interpolates, it does so in float32 under autocast; all that is added to the result or follows it would
+    stay in it.
     """
-    return resize(maps, size, align_corners=align_corners).to(maps.dtype)
+    return resize_bilinear(maps, size, align_corners=align_corners).to(maps.dtype)

@@ -19,7 +19,9 @@ CPU_FLOPS_PER_THREAD = 4e10
 def tell_start(run: Run) -> None:
     """Log device, data, model and length of a run, and warn of a model that is too large for a CPU."""
     recipe, world = run.recipe, run.world
-    how = [recipe.run.precision, *(["compiled"] if recipe.run.compile else [])]
+    how: list[str] = [recipe.run.precision]
+    how += [f"compiled ({recipe.run.compile})"] if recipe.run.compile else []
+    how += ["passes replayed as a CUDA graph"] if recipe.run.cuda_graphs else []
     logger.info(f"{_device(world.device)}; {counted(world.num_ranks, 'rank')}, {', '.join(how)}")
     parameters = sum(each.numel() for each in run.model.parameters())
     backbone = recipe.model.backbone or type(run.model.backbone).__name__

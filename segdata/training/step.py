@@ -19,6 +19,7 @@ from segdata.losses.criterion import LossReport, SegmentationCriterion, Targets
 from segdata.training.compilation import compile_losses, compiled_model
 from segdata.training.determinism import DROPOUT, seed_from
 from segdata.training.optimizer import copy_all
+from segdata.training.recorded_pass import RecordedPass
 
 
 class StepReport(NamedTuple):
@@ -80,6 +81,7 @@ class Stepper:
         self.buffers = list(model.buffers())
         self._before = [buffer.clone() for buffer in self.buffers]
         self.wrapped = _wrapped(model, criterion, recipe, world)
+        self._recorded = RecordedPass(self._forward_backward, world) if recipe.run.cuda_graphs else None
         if recipe.run.compile:
             compile_losses(criterion)
 
@@ -113,14 +115,19 @@ class Stepper:
         apart = (
             nullcontext() if last or not isinstance(self.wrapped, DistributedDataParallel) else self.wrapped.no_sync()
         )
-        mixed = self.dtype != torch.float32
+        take = self._recorded or self._forward_backward
         with apart:
-            with torch.autocast(self.world.device.type, self.dtype if mixed else None, enabled=mixed):
-                report: LossReport = self.criterion(self.wrapped(images), towards)
-            loss: Tensor = self.scaler.scale(report.loss * share)
-            loss.backward()  # type: ignore[no-untyped-call]
+            report = take(images, towards, share)
         targets.update(count_targets(part, towards, measured=self.recipe.loss.areas == "image"))
         return report
+
+    def _forward_backward(self, images: Tensor, towards: Targets, share: float | Tensor) -> LossReport:
+        mixed = self.dtype != torch.float32
+        with torch.autocast(self.world.device.type, self.dtype if mixed else None, enabled=mixed):
+            report: LossReport = self.criterion(self.wrapped(images), towards)
+        loss: Tensor = self.scaler.scale(report.loss * share)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return report._replace(loss=report.loss.detach())
 
     def _finish(self, loss: Tensor) -> tuple[float, bool]:
         """Move the weights if all ranks found loss and gradient finite; else put back what the passes moved."""
@@ -137,7 +144,7 @@ class Stepper:
         else:
             copy_all(self.buffers, self._before)
         self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=self._recorded is None)
         return length, finite
 
 
@@ -176,7 +183,7 @@ def _alike(rows: list[Tensor]) -> list[Tensor]:
 def _named(report: LossReport) -> list[tuple[str, Tensor]]:
     parts = [(f"parts/{name}", value) for name, value in report.parts.items()]
     floors = [(f"floors/{name}", value) for name, value in report.entropy_floors.items()]
-    return [("loss", report.loss.detach()), *parts, *floors]
+    return [("loss", report.loss), *parts, *floors]
 
 
 def _wrapped(

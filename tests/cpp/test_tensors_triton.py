@@ -37,14 +37,14 @@ def test_a_kernel_is_checked_once_and_then_counts_what_it_takes(kernel, monkeypa
     label = torch.tensor([[[0, 0, 1, 255], [0, 1, 1, 1]]], dtype=torch.uint8)
     for cell in (2, 2, 32):
         assert torch.equal(tensors.cpp_counts(label, cell), tensors._counted(label, cell, 19, 255))
-    assert kernel.asked == [16, 8, 2, 2]
+    assert kernel.asked == [8, 4, 5, 8, 16, 2, 2]
 
 
 def test_a_kernel_that_counts_otherwise_or_cannot_be_compiled_is_not_used(kernel, monkeypatch, caplog):
     monkeypatch.setattr(kernel, "counts", lambda *arguments: tensors._counted(*arguments) + 1)
     caplog.set_level("INFO", logger="segdata")
     assert tensors.checked_kernel(HERE) is None
-    assert "other counts than those of torch, of torch.int64 and cell 16. It is slower, and right." in caplog.text
+    assert "other counts than those of torch, of torch.int64 and cell 8. It is slower, and right." in caplog.text
 
     def fail(*_arguments):
         raise RuntimeError("Failed to find C compiler.\nmore")
@@ -68,14 +68,20 @@ from segdata.cpp import tensors, tensors_triton
 
 torch.cuda.device = contextlib.nullcontext
 rng = np.random.default_rng(9802)
-for shape in ((2, 37, 61), (1, 64, 128)):
+for shape in ((2, 37, 61), (1, 37, 96)):  # an odd width; one that 16 and 32 divide
     ids = rng.integers(0, 20, shape)
     labels = torch.from_numpy(np.where(ids == 19, 255, ids))
     for dtype in (torch.uint8, torch.int16, torch.int32, torch.int64):
-        for cell in (1, 2, 3, 7, 8, 16, 32):
+        for cell in (1, 3, 4, 8, 16, 32):
             label = labels.to(dtype)
             found = tensors_triton.counts(label, cell, 19, 255)
             assert torch.equal(found, tensors.cpp_counts(label, cell)), (dtype, cell)
+other = torch.from_numpy(rng.integers(0, 4, (1, 16, 32), dtype=np.uint8))
+for cell in (4, 8):
+    found = tensors_triton.counts(other, cell, 3, 3)
+    assert torch.equal(found, tensors.cpp_counts(other, cell, num_classes=3, ignore_id=3)), cell
+shifted = torch.cat([torch.zeros(3, dtype=torch.uint8), other.flatten()])[3:].view(1, 16, 32)
+assert torch.equal(tensors_triton.counts(shifted, 8, 4, 255), tensors.cpp_counts(other, 8, num_classes=4))
 many = torch.from_numpy(rng.integers(0, 70, (1, 40, 40)))
 assert torch.equal(tensors_triton.counts(many, 8, 70, 255), tensors.cpp_counts(many, 8, num_classes=70))
 print("equal")

@@ -1,5 +1,6 @@
 """What must hold on a GPU: values of the CPU, the trainer's promises, one wait for the device in a step."""
 
+import json
 import os
 import subprocess
 import sys
@@ -125,6 +126,11 @@ def on_device(folder: Path, device: torch.device, *more: str):
     return small_recipe(folder, f"run.device={device.type}", *more)
 
 
+def lines(out: Path) -> list[dict]:
+    every = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in every if line["kind"] == "train"]
+
+
 def last_state(out: Path):
     return read_checkpoint(CheckpointFolder(out, 2).paths()[-1])
 
@@ -222,6 +228,20 @@ def test_a_step_waits_for_the_device_once(device, tmp_path, monkeypatch):
     monkeypatch.setattr(Stepper, "run", counted)
     train(on_device(tmp_path, device), tmp_path / "out", progress=False)
     assert [len(each) for each in waits[1:]] == [1] * 5, waits
+
+
+@pytest.mark.parametrize(
+    "settings", [(), ("run.compile=blocks", "run.precision=bfloat16"), ("schedule.images_per_rank=2",)]
+)
+def test_replayed_passes_train_alike(device, tmp_path, settings):
+    if device.type == "cpu":
+        pytest.skip("tests/training/test_recorded_pass.py replays without a GPU")
+    for name in ("false", "true"):
+        recipe = on_device(tmp_path, device, f"run.cuda_graphs={name}", "schedule.iterations=12", *settings)
+        train(recipe, tmp_path / name, progress=False)
+    plain, replayed = (lines(tmp_path / name) for name in ("false", "true"))
+    assert [line["loss"] for line in replayed] == pytest.approx([line["loss"] for line in plain], rel=2e-2)
+    assert [line["targets"] for line in replayed] == [line["targets"] for line in plain]
 
 
 def test_an_unknown_id_is_not_counted_in_silence(device):

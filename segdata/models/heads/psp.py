@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from segdata.models.heads.head import Head, HeadOutput, gather
 from segdata.models.layers import Classifier, ConvBNReLU, resize_features
+from segdata.models.resizing import region_means
 
 POOL_SIZES = (1, 2, 3, 6)
 """Cells per side of the pooled maps."""
@@ -35,7 +36,9 @@ class PyramidPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features of shape (N, channels, h, w)."""
-        pooled = [resize_features(path(x), x.shape[-2:], align_corners=self.align_corners) for path in self.paths]
+        means = zip(self.paths, region_means(x, POOL_SIZES), strict=True)
+        projected = [path[1](mean) for path, mean in means]  # type: ignore[index]  # path[0] is the pooling
+        pooled = [resize_features(part, x.shape[-2:], align_corners=self.align_corners) for part in projected]
         return self.bottleneck(torch.cat([x, *pooled], dim=1))  # type: ignore[no-any-return]
 
 
