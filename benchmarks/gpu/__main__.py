@@ -33,13 +33,13 @@ class Part(NamedTuple):
 
 
 TIMED = (
-    Part("cpp", "benchmarks.gpu.cpp", 60),
-    Part("pspnet", "benchmarks.gpu.steps", 90, ("cityscapes-pspnet-cpp",)),
-    Part("peer pspnet", "benchmarks.gpu.peers", 60, ("pspnet",)),
-    Part("seethroughnet", "benchmarks.gpu.steps", 90, ("seethroughnet-cityscapes",)),
-    Part("ocrnet", "benchmarks.gpu.steps", 90, ("cityscapes-ocrnet-cpp",)),
-    Part("peer ocrnet", "benchmarks.gpu.peers", 60, ("ocrnet",)),
-    Part("loader", "benchmarks.gpu.loader", 90),
+    Part("seethroughnet", "benchmarks.gpu.steps", 75, ("seethroughnet-cityscapes",)),
+    Part("pspnet", "benchmarks.gpu.steps", 62, ("cityscapes-pspnet-cpp",)),
+    Part("ocrnet", "benchmarks.gpu.steps", 52, ("cityscapes-ocrnet-cpp",)),
+    Part("peer ocrnet", "benchmarks.gpu.peers", 45, ("ocrnet",)),
+    Part("cpp", "benchmarks.gpu.cpp", 40),
+    Part("loader", "benchmarks.gpu.loader", 60),
+    Part("peer pspnet", "benchmarks.gpu.peers", 45, ("pspnet",)),
     Part("deeplabv3plus", "benchmarks.gpu.steps", 60, ("cityscapes-deeplabv3plus-cpp",)),
     Part("peer deeplabv3plus", "benchmarks.gpu.peers", 45, ("deeplabv3plus",)),
     Part("hmsa", "benchmarks.gpu.steps", 75, ("hmsa-cityscapes",)),
