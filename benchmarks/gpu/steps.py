@@ -174,8 +174,8 @@ def variants(recipe: str, *, tiny: bool) -> list[Variant]:
     blocks = {"compile": "blocks"}
     ways = [
         eager,
+        Variant("replayed", images, replayed, profiled=images == 2),
         Variant("blocks compiled, replayed", images, blocks | replayed, profiled=True),
-        Variant("replayed", images, replayed),
         Variant("blocks compiled", images, blocks),
     ]
     if images > 2:

@@ -20,7 +20,7 @@ GRAPHS = 256
 
 
 def compiled_model(model: nn.Module, part: CompiledPart | None) -> nn.Module:
-    """Return a model as steps call it; parameters and buffers are the bare one's, which evaluation goes on to call.
+    """Return a model as steps call it; parameters and buffers are the bare one's, which evaluation calls.
 
     Blocks that are alike share their code, so they are compiled in a fraction of the time that the whole model takes.
     Between them the model runs as written.
