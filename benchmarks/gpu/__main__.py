@@ -33,16 +33,16 @@ class Part(NamedTuple):
 
 
 TIMED = (
-    Part("seethroughnet", "benchmarks.gpu.steps", 75, ("seethroughnet-cityscapes",)),
+    Part("seethroughnet", "benchmarks.gpu.steps", 170, ("seethroughnet-cityscapes",)),
     Part("pspnet", "benchmarks.gpu.steps", 62, ("cityscapes-pspnet-cpp",)),
-    Part("ocrnet", "benchmarks.gpu.steps", 52, ("cityscapes-ocrnet-cpp",)),
-    Part("peer ocrnet", "benchmarks.gpu.peers", 45, ("ocrnet",)),
-    Part("cpp", "benchmarks.gpu.cpp", 40),
+    Part("ocrnet", "benchmarks.gpu.steps", 110, ("cityscapes-ocrnet-cpp",)),
+    Part("peer ocrnet", "benchmarks.gpu.peers", 75, ("ocrnet",)),
+    Part("cpp", "benchmarks.gpu.cpp", 50),
     Part("loader", "benchmarks.gpu.loader", 60),
-    Part("peer pspnet", "benchmarks.gpu.peers", 45, ("pspnet",)),
+    Part("peer pspnet", "benchmarks.gpu.peers", 60, ("pspnet",)),
     Part("deeplabv3plus", "benchmarks.gpu.steps", 60, ("cityscapes-deeplabv3plus-cpp",)),
     Part("peer deeplabv3plus", "benchmarks.gpu.peers", 45, ("deeplabv3plus",)),
-    Part("hmsa", "benchmarks.gpu.steps", 75, ("hmsa-cityscapes",)),
+    Part("hmsa", "benchmarks.gpu.steps", 150, ("hmsa-cityscapes",)),
 )
 COMPILING = ("benchmarks.gpu.steps", "benchmarks.gpu.peers")
 PREPARED = (
