@@ -17,12 +17,23 @@ class Section(BaseModel):
     def _no_truth_value_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         """Refuse what would silently become 0 or 1."""
         assert info.field_name is not None
-        if isinstance(value, bool) and not _takes_bool(cls.model_fields[info.field_name].annotation):
+        annotation = cls.model_fields[info.field_name].annotation
+        if isinstance(value, bool) and not _takes_bool(annotation):
+            words = ", ".join(_words(annotation))
             raise ValueError(
-                f"{str(value).lower()} is a truth value, as YAML reads on, off, yes and no. Expected is another kind "
-                "of value. Put a word in quotes."
+                f"{str(value).lower()} is a truth value, as YAML reads on, off, yes and no. Expected is "
+                + (f"one of: {words}." if words else "another kind of value. Put a word in quotes.")
             )
         return value
+
+
+def _words(annotation: Any) -> list[str]:
+    """Return the words that a setting may be."""
+    return (
+        [annotation]
+        if isinstance(annotation, str)
+        else [word for each in get_args(annotation) for word in _words(each)]
+    )
 
 
 def _takes_bool(annotation: Any) -> bool:
