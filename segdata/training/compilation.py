@@ -13,8 +13,9 @@ from segdata.config.steps import CompiledPart
 from segdata.losses.criterion import SegmentationCriterion
 from segdata.losses.terms import SegmentationLoss
 
-CONVOLUTIONS_OF_A_BLOCK = 4
-"""A block is a largest part of a model with at most so many: residual blocks, heads' layers, steps between branches."""
+LAYERS_OF_A_BLOCK = 4
+"""A block is a largest part of a model with at most so many convolutions and linear layers: the residual blocks of
+ResNets, HRNets and vision transformers, the layers of heads, the steps between branches."""
 GRAPHS = 256
 """Graphs that torch keeps of one function; all blocks share one, and torch's own limit of 8 would stop at the ninth."""
 
@@ -41,13 +42,13 @@ def compiled_model(model: nn.Module, part: CompiledPart | None) -> nn.Module:
 
 
 def blocks_of(model: nn.Module) -> Iterator[nn.Module]:
-    """Yield the largest modules below a model that have few convolutions; those that cannot be called are opened."""
+    """Yield the largest parts of a model that have few layers; parts that cannot be called are opened."""
     for child in model.children():
-        convolutions = sum(isinstance(each, nn.Conv2d) for each in child.modules())
-        container = isinstance(child, nn.ModuleList | nn.ModuleDict)
-        if not container and 0 < convolutions <= CONVOLUTIONS_OF_A_BLOCK and not isinstance(child, nn.Conv2d):
+        layers = sum(isinstance(each, nn.Conv2d | nn.Linear) for each in child.modules())
+        alone = not any(child.children())
+        if 0 < layers <= LAYERS_OF_A_BLOCK and not alone and not isinstance(child, nn.ModuleList | nn.ModuleDict):
             yield child
-        elif convolutions:
+        elif layers:
             yield from blocks_of(child)
 
 
