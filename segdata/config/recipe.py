@@ -95,7 +95,7 @@ class Recipe(Section):
             "name": self.model.name,
             "num_classes": self.table.num_classes,
             "ignore_channel": self.loss.ignore == "channel",
-            "channels_last": self.run.channels_last,
+            "channels_last": self.run.has_channels_last,
             **self.model.settings(),
         }
 

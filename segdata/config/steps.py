@@ -175,8 +175,9 @@ class RunRecipe(Section):
     cuda_graphs: bool = False
     """Record the forward and backward pass once as a CUDA graph and replay it: for one GPU that waits for its host. Its
     memory is held between the steps."""
-    channels_last: bool = False
-    """Keep weights and images in memory with the channels last."""
+    channels_last: bool | None = None
+    """Keep weights and images in memory with the channels last. If not given, in bfloat16 and float16, where a GPU takes
+    a third of the time."""
     sync_batch_norm: bool = True
     """Normalize over the batch of all ranks."""
     checkpoint_every: int = Field(default=1000, ge=1)
@@ -201,6 +202,11 @@ class RunRecipe(Section):
     """Seconds that a step waits for a batch from the loader's processes before it ends the run."""
     stop_timeout: float = Field(default=120.0, gt=0)
     """Seconds from SIGTERM, SIGUSR1 or Ctrl-C to the end of the step in hand; after them the process ends at once."""
+
+    @property
+    def has_channels_last(self) -> bool:
+        """Whether the channels are last in memory, as given or for the precision."""
+        return self.precision != "float32" if self.channels_last is None else self.channels_last
 
 
 class EvaluationRecipe(Section):

@@ -125,3 +125,13 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path: Path) -> None:
     recipe = load_recipe(write(tmp_path / "mine.yaml", text))
     assert recipe.optimizer.lr == 0.005
     assert recipe.loss.main_settings == {"ridge": 5e-4, "radius": 3}
+
+
+def test_channels_are_last_in_half_precision_unless_said_otherwise():
+    def asked(*settings: str) -> bool:
+        return load_recipe("camvid-fcn-ce", settings).model_arguments()["channels_last"]
+
+    assert not asked()
+    assert asked("run.precision=bfloat16")
+    assert asked("run.channels_last=true")
+    assert not asked("run.precision=bfloat16", "run.channels_last=false")
