@@ -176,8 +176,8 @@ class RunRecipe(Section):
     """Record the forward and backward pass once as a CUDA graph and replay it: for one GPU that waits for its host. Its
     memory is held between the steps."""
     channels_last: bool | None = None
-    """Keep weights and images in memory with the channels last. If not given, in bfloat16 and float16, where a GPU takes
-    a third of the time."""
+    """Keep weights and images in memory with the channels last. If not given, in bfloat16 and float16, where a GPU
+    takes a third of the time."""
     sync_batch_norm: bool = True
     """Normalize over the batch of all ranks."""
     checkpoint_every: int = Field(default=1000, ge=1)
