@@ -21,6 +21,7 @@ from typing import Any, Generic
 
 from joblib import cpu_count
 from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend import resource_tracker as loky_resource_tracker
 
 from segdata.batch.isolation import Isolation, given_up
 from segdata.batch.signals import StopFlag, signals_held_back
@@ -136,8 +137,8 @@ class WorkerPool(Generic[ItemType]):
             initargs=(os.getpid(),),
             env={name: os.environ.get(name, threads) for name in THREAD_LIMITS},
         )
-        # Started here and now: starting it later would let the signals through while the workers are started.
-        multiprocessing.resource_tracker.ensure_running()
+        # Started here and now: starting them later would let the signals through while the workers are started.
+        _start_trackers()
         with signals_held_back():
             return self._pool.submit(self._task, chunk)  # type: ignore[no-any-return]
 
@@ -146,6 +147,20 @@ class WorkerPool(Generic[ItemType]):
         if self._pool is not None:
             self._pool.shutdown(wait=True, kill_workers=kill)
             self._pool = None
+
+
+def _start_trackers() -> None:
+    """Start the processes that remove what killed workers leave behind; what they say of it helps nobody."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        multiprocessing.resource_tracker.ensure_running()
+        loky_resource_tracker.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def _outcomes(future: Future[list[Outcome]], chunk: list[ItemType]) -> list[Outcome]:

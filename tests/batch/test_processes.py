@@ -52,3 +52,17 @@ def test_a_limit_on_open_files_is_said_before_any_process_starts(
     told = f"{jobs} processes need {needed} open files, and the limit is {needed - 1}"
     with pytest.raises(SettingsError, match=told):
         run_batch(misbehave, [Letter("a"), Letter("b")], BatchSettings(jobs=jobs))
+
+
+@pytest.mark.parametrize("before", [None, "error"])
+def test_the_processes_that_clean_up_are_silent(monkeypatch: pytest.MonkeyPatch, before: str | None) -> None:
+    if before is None:
+        monkeypatch.delenv("PYTHONWARNINGS", raising=False)
+    else:
+        monkeypatch.setenv("PYTHONWARNINGS", before)
+    seen = []
+    for tracker in (processes.multiprocessing.resource_tracker, processes.loky_resource_tracker):
+        monkeypatch.setattr(tracker, "ensure_running", lambda: seen.append(os.environ["PYTHONWARNINGS"]))
+    processes._start_trackers()
+    assert seen == ["ignore", "ignore"]
+    assert os.environ.get("PYTHONWARNINGS") == before
