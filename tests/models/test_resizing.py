@@ -142,6 +142,14 @@ def test_matrices_are_made_once_and_usable_in_training_though_made_in_inference_
     assert all(resizing._KEPT[key] is value for key, value in kept.items())
 
 
+def test_in_a_compiled_graph_nothing_is_kept(products, monkeypatch):
+    monkeypatch.setattr(resizing, "_KEPT", {})
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    maps = maps_of(1, 2, 3, 4)
+    assert_alike(resize_bilinear(maps, (6, 8)), interpolated(maps, (6, 8)), maps)
+    assert resizing._KEPT == {}
+
+
 def test_no_more_matrices_are_kept_than_there_are_places(products, monkeypatch):
     monkeypatch.setattr(resizing, "_KEPT", {})
     monkeypatch.setattr(resizing, "MOST_KEPT", 1)
