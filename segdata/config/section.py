@@ -28,12 +28,11 @@ class Section(BaseModel):
 
 
 def _words(annotation: Any) -> list[str]:
-    """Return the words that a setting may be."""
-    return (
-        [annotation]
-        if isinstance(annotation, str)
-        else [word for each in get_args(annotation) for word in _words(each)]
-    )
+    """Return the words that a setting may be, null after them where it may be left empty; none where it is no word."""
+    if isinstance(annotation, str):
+        return [annotation]
+    words = [word for each in get_args(annotation) for word in _words(each)]
+    return [*words, "null"] if words and type(None) in get_args(annotation) else words
 
 
 def _takes_bool(annotation: Any) -> bool:

@@ -51,8 +51,9 @@ def cpp_counts(
 
     Notes
     -----
-    Equal to `segdata.cpp.pooling.cpp_counts` of each label, value for value. On a GPU one kernel reads each label pixel
-    once and holds nothing beside the result; elsewhere, and in a compiled graph, there is one int32 per label pixel.
+    Equal to `segdata.cpp.pooling.cpp_counts` of each label, value for value. On a GPU a kernel reads each label pixel
+    once and holds nothing beside the result, and for labels wider than uint8 one byte per label pixel; elsewhere, and
+    in a compiled graph, there is one int32 per label pixel.
     Traceable by ``torch.compile(fullgraph=True)``.
 
     Examples

@@ -38,7 +38,11 @@ from segdata.errors import SettingsError
         ("evaluation.stride=[9, 9]", r"stride: \(9, 9\) does not fit the window None"),
         ("run", r"--set run: is not a setting\. Write a key, '=' and a value"),
         ("augmentation.crop=[1", r"the value is not valid YAML"),
-        ("run.compile=true", r"truth value, as YAML reads on, off, yes and no\. Expected is one of: blocks, model\."),
+        (
+            "run.compile=true",
+            r"truth value, as YAML reads on, off, yes and no\. Expected is one of: blocks, model, null\.",
+        ),
+        ("optimizer.clip_norm=true", r"Expected is another kind of value\. Put a word in quotes\."),
         ("optimizer.lr=yes", r"--set optimizer\.lr=yes: true is a truth value, as YAML reads on, off, yes and no"),
         ("optimizer.lr=.inf", r"--set optimizer\.lr=\.inf: inf is not a finite number"),
         ("loss.main_settings={a: {b: 1}}", r"loss\.main_settings\.a: \{'b': 1\} is not a number\. Change it there"),
