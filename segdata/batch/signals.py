@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 
 STOPPED, INTERRUPTED = 143, 130
@@ -42,8 +42,9 @@ class StopFlag:
 
     def __init__(self, *, raise_second: bool = True, limit: float | None = None) -> None:
         self.signal: int | None = None
-        self._raise_second, self._limit = raise_second, limit
-        self._timer: threading.Timer | None = None
+        self.limit = limit
+        self._raise_second = raise_second
+        self._answered = threading.Event()
 
     @property
     def exit_code(self) -> int:
@@ -54,17 +55,17 @@ class StopFlag:
         """Note the first signal; it decides the exit code."""
         if self.signal is None:
             self.signal = number
-            if self._limit is not None:
-                self._timer = threading.Timer(self._limit, _end_at_once, [number, self._limit])
-                self._timer.daemon = True
-                self._timer.start()
         elif self._raise_second:
             raise Interrupted(number, "without waiting for the files in hand")
 
     def in_time(self) -> None:
-        """Say that the signal, if one came, was answered: the limit no longer holds."""
-        if self.signal is not None and self._timer is not None:
-            self._timer.cancel()
+        """Say that the signal was answered: the limit no longer holds."""
+        self._answered.set()
+
+    def end_late(self, number: int) -> None:
+        """End the process unless the signal is answered within the limit; called in a thread of its own."""
+        if self.limit is not None and not self._answered.wait(self.limit):
+            _end_at_once(number, self.limit)
 
 
 @contextmanager
@@ -78,11 +79,43 @@ def stop_on_signals(
         return
     before = {number: signal.signal(number, flag.receive) for number in signals}
     try:
-        yield flag
+        with nullcontext() if limit is None else _watched(flag, signals):
+            yield flag
     finally:
         flag.in_time()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _watched(flag: StopFlag, signals: tuple[signal.Signals, ...]) -> Iterator[None]:
+    """Hold the process to the flag's limit while the block runs.
+
+    A handler in Python runs only when the main thread comes back from a library, which may wait for another process
+    without end. The interpreter's own handler writes the number of the signal to a file at once, and a thread reads it.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+
+    def watch() -> None:
+        while (told := os.read(reading, 1)) and told[0]:
+            if told[0] in signals:
+                flag.end_late(told[0])
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        flag.in_time()
+        with suppress(BlockingIOError):  # full of signals: the first has ended the thread
+            os.write(writing, b"\0")  # no signal has the number 0
+        thread.join()
+        os.close(reading)
+        os.close(writing)
 
 
 def raise_on_sigterm() -> None:

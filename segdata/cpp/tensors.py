@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 
 from segdata.cpp.checks import Ragged, check_cell, check_classes, check_divides
-from segdata.errors import LabelError
+from segdata.errors import LabelError, SettingsError
 from segdata.logs import logger
+
+_NOT_COMPARABLE = {torch.int8, torch.uint16, torch.uint32, torch.uint64}
 
 
 def cpp_counts(
@@ -66,10 +68,13 @@ def cpp_counts(
     """
     check_cell(cell)
     check_classes(num_classes, ignore_id)
+    if cell * cell > torch.iinfo(torch.int32).max:
+        raise SettingsError(f"cell {cell}: is at most 46340 for tensors, whose counts are int32.")
     if class_ids.ndim == 2:
         batch = cpp_counts(class_ids[None], cell, num_classes=num_classes, ignore_id=ignore_id, ragged=ragged)
         return batch[0]
     check_is_label(class_ids)
+    class_ids = _comparable(class_ids)
     check_divides(cell, (class_ids.shape[1], class_ids.shape[2]), ragged)
     kernel = _kernel_for(class_ids)
     if kernel is not None and kernel.takes(class_ids, cell):
@@ -141,6 +146,7 @@ def check_labels(class_ids: Tensor, num_classes: int, ignore_id: int) -> None:
     Values are checked at once on the CPU; elsewhere, and in a compiled graph, by an assertion on the device.
     """
     check_is_label(class_ids)
+    class_ids = _comparable(class_ids)
     known = ((class_ids >= 0) & (class_ids < num_classes)) | (class_ids == ignore_id)
     if torch.compiler.is_compiling() or not class_ids.is_cpu:
         torch._assert_async(known.all(), f"a label holds an id that is neither 0-{num_classes - 1} nor {ignore_id}")
@@ -150,6 +156,11 @@ def check_labels(class_ids: Tensor, num_classes: int, ignore_id: int) -> None:
             f"label: id {int(class_ids[number, row, column])} is neither a class (0-{num_classes - 1}) nor the "
             f"ignored id {ignore_id} (first in label {number} of the batch, at row {row}, column {column})."
         )
+
+
+def _comparable(class_ids: Tensor) -> Tensor:
+    """Return ids in a dtype that can be compared: torch takes an int8 of -1 for 255, and cannot order its uint16."""
+    return class_ids.to(torch.int64) if class_ids.dtype in _NOT_COMPARABLE else class_ids
 
 
 def channels(class_ids: Tensor, num_classes: int, ignore_id: int) -> Tensor:

@@ -94,7 +94,8 @@ def align_box(box: CropBox, step: int, center: tuple[int, int] | None) -> CropBo
     Returns
     -------
     CropBox
-        Along an axis where the image is smaller than the crop, the image stays inside the crop if that is possible.
+        Along an axis where the image is smaller than the crop, the image stays inside the crop if that is possible;
+        where it is larger, the crop may reach beyond its end by less than a step.
 
     Examples
     --------
@@ -108,13 +109,17 @@ def align_box(box: CropBox, step: int, center: tuple[int, int] | None) -> CropBo
 
 
 def _aligned_start(start: float, crop: float, length: int, step: int, middle: int | None) -> int:
-    """Return the multiple of a step below the start, or the one above where the crop would lose what it must show."""
+    """Return the multiple of a step below the start, or the one above where the crop would lose what it must show.
+
+    Of starts from which the next one reaches beyond the image, half take it: else no crop would show the last rows.
+    """
     below = math.floor(start / step) * step
     if length < crop:
         return below + step if below + crop < length and below + step <= 0 else below
-    if middle is not None and middle >= below + crop and below + step + crop <= length:
-        return below + step
-    return below
+    if middle is not None:
+        return below + step if middle >= below + crop else below
+    left = length - crop - below
+    return below + step if left < step and 2 * (start - below) > left else below
 
 
 def _photometric(numbers: Iterator[float], _recipe: AugmentationRecipe) -> Iterator[ColorStep]:

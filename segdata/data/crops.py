@@ -15,7 +15,7 @@ from segdata.data.crop_box import CropBox, count_crop, crop_image, crop_label, p
 from segdata.data.resampling import scale_to_fit
 from segdata.errors import LabelError, SettingsError
 from segdata.labels.classes import IGNORE_ID
-from segdata.labels.reading import Window, read_class_ids
+from segdata.labels.reading import LabelMeaning, Window, read_class_ids
 from segdata.logs import logger
 from segdata.sampling.class_index import ClassIndex
 from segdata.sampling.stream import Draw, Source
@@ -173,13 +173,16 @@ def read_label_of(
     LabelError
         If it cannot be read, or has another size than when it was indexed, or than its image.
     """
-    indexed = index_size(index, image_id)
+    indexed, settings = index_size(index, image_id), index.head.settings
+    classes, encoding = settings.get("classes", ""), settings.get("encoding")
+    read_as = LabelMeaning(encoding, classes, index.head.class_table) if encoding else None
     return read_class_ids(
         index.label_path(image_id),
         index.arrays["lookup"],
-        meaning=f"the class table '{index.head.settings.get('classes', '')}' of its index",
+        meaning=f"the class table '{classes}' of its index",
+        read_as=read_as,
         confidence=index.confidence_path(image_id),
-        threshold=float(index.head.settings.get("confidence", 0)),
+        threshold=float(settings.get("confidence", 0)),
         window=window,
         size=indexed if any(indexed) else size,
         size_of="when it was indexed. Run `segdata index` again" if any(indexed) else "in its image",

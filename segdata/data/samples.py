@@ -1,7 +1,7 @@
 """The images of a source of a recipe, whatever its layout, and the class ids in their labels."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from segdata.config.data import SourceRecipe
 from segdata.errors import LayoutError
 from segdata.labels.classes import ClassTable
-from segdata.labels.reading import AUTO_ENDING, encoding_of, read_class_ids
+from segdata.labels.reading import AUTO_ENDING, LabelMeaning, encoding_of, read_class_ids
 from segdata.layouts import camvid, cityscapes, images_masks, list_file, nyuv2, pascal_context, voc2012
 from segdata.layouts.base import LabeledImage
 from segdata.layouts.vistas import VistasRoot
@@ -58,9 +58,14 @@ def list_samples(source: SourceRecipe) -> list[LabeledImage]:
     LayoutError
         If the root is not in the layout, or has no such split.
     """
+    if source.layout != "list":  # whose splits are files
+        # Of `val/`, which a shell completes to, and `./val`, the folder is meant.
+        splits = dict.fromkeys(PurePosixPath(split).as_posix() for split in source.splits)
+        source = source.model_copy(update={"splits": tuple(splits)})
     items = _FINDERS[source.layout](source)
     present = {item.split for item in items}
-    missing = [split for split in source.splits if Path(split).stem not in present]
+    names = {split: Path(split).stem if source.layout == "list" else split for split in source.splits}
+    missing = [split for split, name in names.items() if name not in present]
     if missing:
         raise LayoutError(
             f"{source.root}: has no split '{missing[0]}' in the layout '{source.layout}'. {_there(present)}"
@@ -90,6 +95,7 @@ def read_sample(
         sample.label,
         table.value_lookup(meaning),
         meaning=f"'{table.name}' as {meaning}",
+        read_as=LabelMeaning.of(table, meaning),
         confidence=sample.confidence,
         threshold=confidence,
     )

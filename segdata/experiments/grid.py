@@ -23,7 +23,8 @@ AUXILIARY_WEIGHTS = tuple(tenth / 10 for tenth in range(1, 11))
 """Of Table 1 in the paper."""
 REPRODUCIBLE = ("deterministic=true", "run.threads=1")
 """What the switch for reproducible runs sets: algorithms that give the same bits again, and one order of summation."""
-_NOT_COMPARED = {"run", "name", "about"}  # what does not change what a run comes to
+_NOT_COMPARED = {"run", "name", "about"}  # what does not change what a run comes to, but for this of `run`:
+_COMPARED_OF_RUN = {"precision", "sync_batch_norm"}
 
 
 class Arm(Section):
@@ -58,6 +59,8 @@ class Grid(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if "seed" in self.set:
+            raise ValueError("set: names a seed. List the seeds under seeds.")
         for name, arm in self.arms.items():
             if not name or not all(char.isalnum() or char in "._+-" for char in name) or name[0] in ".-":
                 raise ValueError(
@@ -166,6 +169,11 @@ def plan(grid: Grid, folder: Path, overrides: Sequence[str] = ()) -> list[Planne
                     *overrides,
                 ],
             )
+            if recipe.seed != seed:
+                raise SettingsError(
+                    f"--set seed={recipe.seed}: every run of an experiment has a seed of its own. Give --runs or "
+                    "--same-seed, or list the seeds in the grid."
+                )
             again = f"-{before[seed]}" if grid.seeds.count(seed) > 1 else ""
             runs.append(PlannedRun(f"{name}-seed{seed}{again}", name, seed, recipe))
     return runs
@@ -191,12 +199,18 @@ def write_plan(out: Path, grid: Grid, runs: Sequence[PlannedRun]) -> None:
         if changed:
             raise SettingsError(f"{out}: {path.stem} is another run there: {changed}. Choose another folder.")
     for run in runs:
-        path = out / RECIPES / f"{run.name}.yaml"
-        if not path.exists():
-            write_atomic(path, dump_recipe(run.recipe).encode())
+        if not (out / RECIPES / f"{run.name}.yaml").exists():
+            write_recipe(out, run)
     # As it was resolved: the seeds and arms are what `show` needs; the settings are in the recipes.
     text = yaml.safe_dump(grid.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
     write_atomic(out / GRID, text.encode())
+
+
+def write_recipe(out: Path, run: PlannedRun) -> Path:
+    """Write the recipe of a run into the folder of its experiment, and return the file."""
+    path = out / RECIPES / f"{run.name}.yaml"
+    write_atomic(path, dump_recipe(run.recipe).encode())
+    return path
 
 
 def planned_grid(out: Path) -> Grid:
@@ -214,7 +228,11 @@ def planned_grid(out: Path) -> Grid:
 
 
 def _difference(before: Recipe, now: Recipe) -> str | None:
-    old, new = (one.model_dump(mode="json", exclude=_NOT_COMPARED) for one in (before, now))
+    old, new = (
+        one.model_dump(mode="json", exclude=_NOT_COMPARED)
+        | {"run": one.run.model_dump(mode="json", include=_COMPARED_OF_RUN)}
+        for one in (before, now)
+    )
     for section, keys in new.items():
         if not isinstance(keys, Mapping) and old.get(section) != keys:
             return f"{section} was {old.get(section)}, is now {keys}"

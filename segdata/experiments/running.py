@@ -17,7 +17,7 @@ from joblib import cpu_count
 from segdata.batch.processes import THREAD_LIMITS
 from segdata.batch.signals import TRAINING_SIGNALS, StopFlag, stop_on_signals
 from segdata.errors import StoreError
-from segdata.experiments.grid import LOGS, RECIPES, RUNS, PlannedRun
+from segdata.experiments.grid import LOGS, RUNS, PlannedRun, write_recipe
 from segdata.experiments.results import RunResult, read_result, result_of_run, write_result
 from segdata.files import explain_os_error
 from segdata.logs import logger
@@ -114,7 +114,8 @@ def _start(out: Path, run: PlannedRun, slot: int, devices: Sequence[str], slots:
     threads = str(max(1, cpu_count() // slots))
     for name in THREAD_LIMITS:
         environment.setdefault(name, threads)
-    command = [sys.executable, "-m", "segdata", "train", "--config", str(out / RECIPES / f"{run.name}.yaml")]
+    recipe = write_recipe(out, run)  # what of `run` was changed since the plan holds for what is trained now
+    command = [sys.executable, "-m", "segdata", "train", "--config", str(recipe)]
     command += ["--out", str(out / RUNS / run.name), "--resume", "--json"]
     before = read_result(out, run.name)
     with _log(out, run.name, "ab") as log:

@@ -1,8 +1,8 @@
 """A trained model as an ONNX file that takes pixels and gives probabilities, checked against the model itself.
 
 The contract, in full in docs/evaluation.md: input ``images``, uint8 (N, 3, H, W), red, green, blue, 0-255, any N, fixed
-H and W; outputs ``probabilities``, float32 (N, K, H, W), and ``class_ids``, uint8 (N, H, W). Normalizing, scales,
-mirroring and the resizing to full size are in the graph.
+H and W; outputs ``probabilities``, float32 (N, K, H, W), and ``class_ids``, uint8 (N, H, W). All that `predict` does
+but the window is in the graph: resizing there and back, normalizing, scales, mirroring.
 """
 
 import json
@@ -23,6 +23,7 @@ from segdata.data.normalization import normalize
 from segdata.errors import SegdataError, SettingsError
 from segdata.files import digest_of_bytes, write_atomic
 from segdata.inference.loading import TrainedModel
+from segdata.inference.predictor import fitted_size, resize_maps
 from segdata.models import predict
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -33,16 +34,19 @@ METADATA_KEY = "segdata"
 
 
 class DeployedModel(nn.Module):
-    """A model with all that stands between pixels and class ids around it."""
+    """A model with all that stands between pixels of a size and class ids around it."""
 
-    def __init__(self, trained: TrainedModel) -> None:
+    def __init__(self, trained: TrainedModel, size: tuple[int, int]) -> None:
         super().__init__()
+        self.size, self.fitted = size, fitted_size(size, trained.evaluation.resize)
         self.model = trained.model.float().eval()
         self.evaluation, self.augmentation = trained.evaluation, trained.recipe.augmentation
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return probabilities (N, K, H, W) and class ids (N, H, W) of pixels (N, 3, H, W)."""
-        chosen = self.evaluation
+        chosen, resized = self.evaluation, self.fitted != self.size
+        if resized:
+            images = resize_maps(images.float(), self.fitted).round()
         probabilities = predict(
             self.model,
             normalize(images, self.augmentation.mean, self.augmentation.std),
@@ -50,6 +54,8 @@ class DeployedModel(nn.Module):
             flip=chosen.flip,
             average=chosen.average,
         )
+        if resized:
+            probabilities = resize_maps(probabilities, self.size)
         return probabilities, probabilities.argmax(dim=1).to(torch.uint8)
 
 
@@ -59,7 +65,7 @@ def export_onnx(trained: TrainedModel, path: Path, size: tuple[int, int]) -> dic
     Parameters
     ----------
     trained : TrainedModel
-        Its scales, flip and average become part of the graph; its window does not.
+        Its resizing, scales, flip and average become part of the graph; its window does not.
     path : Path
         The file.
     size : (int, int)
@@ -85,7 +91,7 @@ def export_onnx(trained: TrainedModel, path: Path, size: tuple[int, int]) -> dic
         raise SettingsError(f"export: needs {', '.join(missing)}. Install them: pip install 'segdata[export]'.")
     if min(size) < 1:
         raise SettingsError(f"size {size}: expected a height and a width of at least 1.")
-    deployed = DeployedModel(trained)
+    deployed = DeployedModel(trained, size)
     about = _describe(trained, size)
     data = _encode(deployed, size, about)
     difference = refuse_other_results(deployed, data, size, str(path))
@@ -117,7 +123,7 @@ def _describe(trained: TrainedModel, size: tuple[int, int]) -> dict[str, Any]:
         "model_digest": digest_of_bytes(trained.path.read_bytes()),
         "classes": list(trained.table.train_names),
         "size": list(size),
-        **trained.evaluation.model_dump(mode="json", include={"scales", "flip", "average"}),
+        **trained.evaluation.model_dump(mode="json", include={"resize", "scales", "flip", "average"}),
     }
 
 

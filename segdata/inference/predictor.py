@@ -109,8 +109,7 @@ class Predictor:
             If memory does not even hold the smallest window.
         """
         original = (image.shape[1], image.shape[2])
-        factor = scale_to_fit(original, self.settings.resize)
-        size = (max(1, int(original[0] * factor + 0.5)), max(1, int(original[1] * factor + 0.5)))
+        size = fitted_size(original, self.settings.resize)
         asked = self.settings.window or size
         window, stride = asked, self.settings.stride or default_stride(asked)
         while True:
@@ -137,9 +136,9 @@ class Predictor:
         if size == original:
             found = slide(self._score, pixels, window, stride, batch_size=batch_size)
         else:
-            resized = _resized(pixels.float(), size).round()
+            resized = resize_maps(pixels[None].float(), size)[0].round()
             whole = torch.cat(list(slide(self._score, resized, window, stride, batch_size=batch_size)), dim=1)
-            found = iter([_resized(whole, original)])
+            found = iter([resize_maps(whole[None], original)[0]])
         for probabilities_Khw in found:
             confidence, class_ids = probabilities_Khw.max(dim=0)
             kept = probabilities_Khw.half().cpu().numpy() if keep_probabilities else None
@@ -162,9 +161,19 @@ class Predictor:
             torch.cuda.empty_cache()
 
 
-def _resized(maps: Tensor, size: Size) -> Tensor:
-    """Return maps of shape (C, H, W) at another size, bilinearly."""
-    return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
+def fitted_size(size: Size, sides: Size | None) -> Size:
+    """Return the size at which an image is predicted that is brought to a longer and a shorter side.
+
+    >>> fitted_size((375, 500), (2048, 512)), fitted_size((375, 500), None)
+    ((512, 683), (375, 500))
+    """
+    factor = scale_to_fit(size, sides)
+    return max(1, int(size[0] * factor + 0.5)), max(1, int(size[1] * factor + 0.5))
+
+
+def resize_maps(maps: Tensor, size: Size) -> Tensor:
+    """Return pixels or probabilities of shape (N, C, H, W) at another size, bilinearly."""
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,21 @@ from PIL import Image, UnidentifiedImageError
 
 from segdata.batch.work import Outcome
 from segdata.codecs.photos import fault_of_mode
-from segdata.codecs.png import read_bytes, read_label
+from segdata.codecs.png import decode_pixels, read_bytes, read_label
+from segdata.codecs.png_chunks import split_png
 from segdata.cpp.store import read_cpp_bytes, read_meta
 from segdata.data.stored_targets import refuse_other_origin
 from segdata.errors import LabelError, SegdataError
 from segdata.files import digest_of_bytes
 from segdata.labels.classes import IGNORE_ID, ClassTable
-from segdata.labels.reading import encoding_of, ignore_unsure, read_ids, to_class_ids
+from segdata.labels.reading import (
+    LabelMeaning,
+    encoding_of,
+    ignore_unsure,
+    read_ids,
+    refuse_contradiction,
+    to_class_ids,
+)
 from segdata.layouts.base import LabeledImage
 
 
@@ -73,7 +81,7 @@ def check_sample(item: SampleItem, table: ClassTable) -> Outcome:
     """
     faults = _Faults()
     size = _image_size(item.sample.image, item.deep, faults)
-    ids = _ids(item.sample.label, faults)
+    ids = _ids(item, table, faults)
     facts: dict[str, Any] = {"source": item.source, "faults": faults, "ids": {}, "pixels": {}}
     if ids is not None:
         facts["ids"] = _counted(ids)
@@ -107,10 +115,16 @@ def _image_size(path: Path | None, deep: bool, faults: _Faults) -> tuple[int, in
     return None
 
 
-def _ids(path: Path | None, faults: _Faults) -> NDArray[np.uint8] | None:
+def _ids(item: SampleItem, table: ClassTable, faults: _Faults) -> NDArray[np.uint8] | None:
+    """Return the stored ids of a label, None where they cannot be read or the file says that it holds others."""
+    path = item.sample.label
     assert path is not None, "only what has a label is checked"
     try:
-        return read_ids(path)
+        if path.suffix == ".mat":
+            return read_ids(path)
+        parts = split_png(read_bytes(path), str(path))
+        refuse_contradiction(parts.text, str(path), LabelMeaning.of(table, encoding_of(path, item.encoding)))
+        return decode_pixels(parts, str(path))
     except (LabelError, OSError) as error:
         faults.told("labels", error, path)
         return None

@@ -13,7 +13,7 @@ from segdata.codecs.png import decode_label, read_bytes
 from segdata.codecs.png_chunks import read_text
 from segdata.errors import LabelError, LayoutError
 from segdata.labels.classes import ClassTable
-from segdata.labels.reading import ENDINGS, label_name, refuse_contradiction, told_settings
+from segdata.labels.reading import ENDINGS, LabelMeaning, label_name, refuse_contradiction, told_settings
 from segdata.layouts import Encoding, LabeledImage, open_labels
 from segdata.metrics.boundary import DILATION_RATIO, count_boundary
 from segdata.metrics.confusion import NO_CLASS, count_pairs, fold_pairs
@@ -43,7 +43,7 @@ class LabelFile:
     def refuse_other(self, table: ClassTable) -> None:
         """Raise `LabelError` if the file says of itself that its classes or encoding are others."""
         text = read_text(read_bytes(self.path), str(self.path))
-        refuse_contradiction(text, str(self.path), encoding=self.encoding, classes=table)
+        refuse_contradiction(text, str(self.path), LabelMeaning.of(table, self.encoding))
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from segdata.cpp.targets import check_scales, pool_targets
 from segdata.errors import LabelError, SettingsError, StoreError
 from segdata.files import digest_of_bytes, refuse_same_folder, refuse_shared_targets, write_atomic
 from segdata.labels.classes import IGNORE_ID, ClassTable
-from segdata.labels.reading import refuse_contradiction
+from segdata.labels.reading import LabelMeaning, refuse_contradiction
 from segdata.layouts import Encoding, open_labels
 from segdata.layouts.vistas import is_vistas
 
@@ -217,7 +217,7 @@ def pool_file(data: bytes, where: str, settings: PrecomputeSettings) -> bytes:
         If the bytes are not a valid label, hold an id that is not a class, or have a size that `ragged` refuses.
     """
     parts = split_png(data, where)
-    refuse_contradiction(parts.text, where, encoding=settings.encoding, classes=settings.classes)
+    refuse_contradiction(parts.text, where, LabelMeaning.of(settings.classes, settings.encoding))
     ids = decode_pixels(parts, where)
     class_ids = ids if settings.lookup is None else np.take(settings.lookup, ids)
     try:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from segdata.codecs.png import decode_label_rows, read_bytes, read_label
+from segdata.codecs.png import decode_label_rows, decode_pixels, read_bytes, read_label
 from segdata.codecs.png_chunks import split_png
 from segdata.codecs.sbd import read_sbd_label
 from segdata.errors import LabelError
@@ -37,11 +37,33 @@ class Window(NamedTuple):
     right: int
 
 
+class LabelMeaning(NamedTuple):
+    """What the ids in a label file are read as.
+
+    Attributes
+    ----------
+    encoding : str
+        ``trainIds`` or ``labelIds``.
+    classes, digest : str
+        Name and digest of the class table.
+    """
+
+    encoding: str
+    classes: str
+    digest: str
+
+    @classmethod
+    def of(cls, table: ClassTable, encoding: str) -> "LabelMeaning":
+        """Return the meaning of ids of a table."""
+        return cls(encoding, table.name, table.digest)
+
+
 def read_class_ids(
     path: Path,
     lookup: NDArray[np.int16],
     *,
     meaning: str = "the class table",
+    read_as: LabelMeaning | None = None,
     confidence: Path | None = None,
     threshold: float = 0.0,
     window: Window | None = None,
@@ -59,6 +81,8 @@ def read_class_ids(
         `ClassTable.value_lookup`.
     meaning : str
         What messages say that the ids are of.
+    read_as : LabelMeaning, optional
+        Refuse a file that says of itself that it holds others.
     confidence : Path, optional
         8-bit image of how sure each pixel is, beside auto-labels.
     threshold : float
@@ -78,9 +102,10 @@ def read_class_ids(
     Raises
     ------
     LabelError
-        If a file cannot be read, the label holds an id that may not occur or is of another size, or the confidence is.
+        If a file cannot be read, the label holds an id that may not occur or is of another size, or the confidence is;
+        or if the file contradicts `read_as`.
     """
-    ids, found = _read_window(path, window)
+    ids, found = _read_window(path, window, read_as)
     if size is not None and found != size:
         raise LabelError(f"{path}: has {found[0]}x{found[1]} pixels, {size[0]}x{size[1]} {size_of}.")
     origin = (0, 0) if window is None else (window.top, window.left)
@@ -98,14 +123,20 @@ def read_ids(path: Path) -> NDArray[np.uint8]:
     return read_sbd_label(path) if path.suffix == ".mat" else read_label(path)
 
 
-def _read_window(path: Path, window: Window | None) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+def _read_window(
+    path: Path, window: Window | None, read_as: LabelMeaning | None = None
+) -> tuple[NDArray[np.uint8], tuple[int, int]]:
     """Read a window of the ids of a label file; return them and the size of the whole."""
-    if window is None or path.suffix == ".mat":
+    if path.suffix == ".mat":
         ids = read_ids(path)
         size = (ids.shape[0], ids.shape[1])
         return (ids if window is None else ids[window.top : window.bottom, window.left : window.right]), size
     parts = split_png(read_bytes(path), str(path))
+    if read_as is not None:
+        refuse_contradiction(parts.text, str(path), read_as)
     size = (parts.header.height, parts.header.width)
+    if window is None:
+        return decode_pixels(parts, str(path)), size
     if window.bottom > size[0] or window.right > size[1]:
         return np.empty((0, 0), np.uint8), size  # of another size than was expected, which the caller says
     rows = decode_label_rows(parts, str(path), window.top, window.bottom)
@@ -167,7 +198,7 @@ def ignore_unsure(
     return np.where(confidence < threshold * 255, np.uint8(IGNORE_ID), class_ids)
 
 
-def refuse_contradiction(text: Mapping[str, str], where: str, *, encoding: str, classes: ClassTable) -> None:
+def refuse_contradiction(text: Mapping[str, str], where: str, read_as: LabelMeaning) -> None:
     """Check that a label image does not say of itself that it holds other ids than it is read as.
 
     What `segdata convert` and `segdata predict` write says so in a text chunk; other files say nothing.
@@ -178,10 +209,7 @@ def refuse_contradiction(text: Mapping[str, str], where: str, *, encoding: str, 
         The text chunks of the PNG.
     where : str
         The file's name for messages.
-    encoding : {"trainIds", "labelIds"}
-        What it is read as.
-    classes : ClassTable
-        What its ids are read as.
+    read_as : LabelMeaning
 
     Raises
     ------
@@ -189,16 +217,23 @@ def refuse_contradiction(text: Mapping[str, str], where: str, *, encoding: str, 
         If it says otherwise; names both.
     """
     told = told_settings(text)
-    if told.get("encoding", encoding) != encoding:
+    if told.get("encoding", read_as.encoding) != read_as.encoding:
         raise LabelError(
-            f"{where}: says that it holds {told['encoding']}, and is read as {encoding}. Pass --encoding "
+            f"{where}: says that it holds {told['encoding']}, and is read as {read_as.encoding}. Pass --encoding "
             f"{told['encoding']}, or set the source's encoding."
         )
-    if told.get("classes_digest", classes.digest) != classes.digest:
+    if told.get("classes_digest", read_as.digest) == read_as.digest:
+        return
+    if told.get("classes") == read_as.classes:
         raise LabelError(
-            f"{where}: says that its classes are '{told.get('classes')}', and is read as '{classes.name}'. Pass "
-            f"--classes {told.get('classes')}, or change data.classes."
+            f"{where}: was made with another class table of the name '{read_as.classes}' (digest "
+            f"{told['classes_digest']}; now {read_as.digest}). Pass the file it was made with as --classes or "
+            "data.classes, or make it again."
         )
+    raise LabelError(
+        f"{where}: says that its classes are '{told.get('classes')}', and is read as '{read_as.classes}'. Pass "
+        f"--classes {told.get('classes')}, or change data.classes."
+    )
 
 
 def told_settings(text: Mapping[str, str]) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from segdata.cpp.tensors import cpp_counts
 from segdata.errors import SettingsError
 from segdata.losses.rmi import RMILoss
-from segdata.losses.terms import SegmentationLoss, Term, normalizers
-from segdata.models.output import AuxiliaryOutput, ModelOutput
+from segdata.losses.terms import WHOLE_STEP, PassShare, SegmentationLoss, Term, normalizers
+from segdata.models.output import ModelOutput
 
 
 class Targets:
@@ -86,8 +86,8 @@ class Rule(NamedTuple):
 class LossReport(NamedTuple):
     """The loss of a batch and what it consists of.
 
-    Every number is this rank's sum divided by the mass of all ranks and times their number: averaged over ranks it is
-    the figure of the whole batch.
+    Every number is this rank's sum divided by the mass of all ranks, times their number and the share of the pass:
+    averaged over ranks and added up over passes it is the figure of the whole batch.
 
     Attributes
     ----------
@@ -157,8 +157,8 @@ class SegmentationCriterion(nn.Module):
         self.scales_weight = scales_weight
         self.rule_losses = nn.ModuleList(rule.loss for rule in self.rules)  # so that buffers move along
 
-    def forward(self, output: ModelOutput, targets: Targets) -> LossReport:
-        """Return the loss of a batch.
+    def forward(self, output: ModelOutput, targets: Targets, share: PassShare = WHOLE_STEP) -> LossReport:
+        """Return the loss of a batch, or of a pass over a part of it.
 
         Parameters
         ----------
@@ -166,6 +166,8 @@ class SegmentationCriterion(nn.Module):
             What a model returned in training mode.
         targets : Targets
             Labels and counts of the same crops.
+        share : PassShare
+            What part of the step this pass is; all of it if not given.
 
         Returns
         -------
@@ -178,7 +180,7 @@ class SegmentationCriterion(nn.Module):
         """
         parts = [_Part("main", 1.0, _terms(self.main, output.logits, targets, output.stride))]
         for auxiliary in output.auxiliary:
-            rule = self._rule(auxiliary)
+            rule = self.rule_of(auxiliary.name)
             if rule.weight:
                 terms = _terms(rule.loss, auxiliary.logits, targets, auxiliary.stride)
                 parts.append(_Part(auxiliary.name, rule.weight, terms))
@@ -186,21 +188,28 @@ class SegmentationCriterion(nn.Module):
             stride = max(1, round(targets.labels.shape[1] / scale.logits.shape[2]))
             terms = _terms(self.scales, scale.logits, targets, stride)
             parts.append(_Part(f"scale{scale.scale:g}", self.scales_weight, terms))
-        return _report(parts)
+        return _report(parts, share)
+
+    def rule_of(self, name: str) -> Rule:
+        """Return how the auxiliary map of a name is trained.
+
+        Raises
+        ------
+        SettingsError
+            If no pattern fits it.
+        """
+        for rule in self.rules:
+            if fnmatchcase(name, rule.pattern):
+                return rule
+        raise SettingsError(
+            f"criterion: no rule for the auxiliary map '{name}'. The patterns are "
+            f"{[rule.pattern for rule in self.rules]}. Add one, with weight 0 to leave the map out."
+        )
 
     def counters(self) -> dict[str, Tensor]:
         """Return what the losses have counted since the start: ``rmi_left_out``, if there is a mutual information."""
         found = {id(loss): loss.left_out for loss in self.modules() if isinstance(loss, RMILoss)}
         return {"rmi_left_out": sum(found.values(), start=0 * next(iter(found.values())))} if found else {}
-
-    def _rule(self, auxiliary: AuxiliaryOutput) -> Rule:
-        for rule in self.rules:
-            if fnmatchcase(auxiliary.name, rule.pattern):
-                return rule
-        raise SettingsError(
-            f"criterion: no rule for the auxiliary map '{auxiliary.name}'. The patterns are "
-            f"{[rule.pattern for rule in self.rules]}. Add one, with weight 0 to leave the map out."
-        )
 
 
 def _terms(loss: SegmentationLoss, logits: Tensor, targets: Targets, cell: int) -> tuple[Term, ...]:
@@ -208,7 +217,7 @@ def _terms(loss: SegmentationLoss, logits: Tensor, targets: Targets, cell: int) 
     return loss.terms(logits, targets.counts(cell) if loss.takes_counts else targets.labels, cell)
 
 
-def _report(parts: Sequence[_Part]) -> LossReport:
+def _report(parts: Sequence[_Part], share: PassShare) -> LossReport:
     """Normalize the terms of all parts at once, and put them together."""
     factors = iter(normalizers([term for part in parts for term in part.terms]))
     loss = parts[0].terms[0].total.new_zeros(())
@@ -216,7 +225,7 @@ def _report(parts: Sequence[_Part]) -> LossReport:
     for part in parts:
         value = loss.new_zeros(())
         for term in part.terms:
-            factor = next(factors)
+            factor = next(factors) * share.of(term)
             value = value + factor * term.weight * term.total
             if term.floor is not None:
                 floors[part.name] = factor * term.weight * term.floor

@@ -66,7 +66,8 @@ class CrossEntropyLoss(SegmentationLoss):
         with full_precision(logits):
             scores, labels = self.matched(logits, target)
             losses = self.per_pixel(scores, labels)
-            return (Term("ce", losses.sum(), self.mass(labels != self.ignore_id)),)
+            mass = self.mass(labels != self.ignore_id)
+            return (Term("ce", losses.sum(), mass, over_all=self.normalize == "all"),)
 
     def matched(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return scores in the working dtype and checked labels, of one size."""

@@ -56,7 +56,7 @@ class OHEMCrossEntropyLoss(CrossEntropyLoss):
             scores, labels = self.matched(logits, target)
             losses = self.per_pixel(scores, labels)
             hard = self.hard_pixels(losses.detach(), labels != self.ignore_id)
-            return (Term("ohem", (losses * hard).sum(), self.mass(hard)),)
+            return (Term("ohem", (losses * hard).sum(), self.mass(hard), over_all=self.normalize == "all"),)
 
     def hard_pixels(self, losses: Tensor, valid: Tensor) -> Tensor:
         """Return which pixels are kept.

@@ -32,6 +32,8 @@ class Term(NamedTuple):
         Factor of this term in its loss.
     floor : Tensor, scalar, or None
         The entropy of the targets, summed as `total`: what is to be added to it for the cross entropy.
+    over_all : bool
+        Whether the mass is of all pixels, the ignored ones among them.
     """
 
     name: str
@@ -39,6 +41,30 @@ class Term(NamedTuple):
     mass: Tensor
     weight: float = 1.0
     floor: Tensor | None = None
+    over_all: bool = False
+
+
+class PassShare(NamedTuple):
+    """The part of a step that one forward pass is, where the gradients of several are added up.
+
+    Attributes
+    ----------
+    valid : float or scalar Tensor
+        Its valid pixels over those of all passes: for terms that are means over what is valid.
+    pixels : float or scalar Tensor
+        Its pixels over those of all passes: for terms that are means over all pixels.
+    """
+
+    valid: float | Tensor = 1.0
+    pixels: float | Tensor = 1.0
+
+    def of(self, term: Term) -> float | Tensor:
+        """Return the factor of a term, so that the terms of all passes add up to that of the whole batch."""
+        return self.pixels if term.over_all else self.valid
+
+
+WHOLE_STEP = PassShare()
+"""The share of a pass that is alone in its step."""
 
 
 class SegmentationLoss(nn.Module, ABC):

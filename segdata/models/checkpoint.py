@@ -24,8 +24,14 @@ from segdata.logs import logger
 from segdata.models import Segmenter, build_model
 
 FORMAT, VERSION = "segdata-checkpoint", 1
+DAMAGED = ".damaged"
+"""Ending of what is set aside because it cannot be read."""
 FOLDER, BEST = "checkpoints", "best.pt"
 _NAME = re.compile(r"step-(\d{8})\.pt")
+
+
+class DamagedCheckpointError(StoreError):
+    """What is in a file is no longer what was written."""
 
 
 class CheckpointFolder:
@@ -54,6 +60,11 @@ class CheckpointFolder:
     def path(self, step: int) -> Path:
         """Return where the checkpoint of a step lies."""
         return self.folder / f"step-{step:08d}.pt"
+
+    def holding(self, step: int) -> Path:
+        """Return the file that holds the checkpoint of a step: ``best.pt`` where no other does any more."""
+        path = self.path(step)
+        return path if path.exists() else self.out / BEST
 
     def save(self, state: Mapping[str, Any], step: int, *, best: bool = False) -> Path:
         """Write a checkpoint, wait until it is on the disk, then remove those that are no longer kept.
@@ -97,7 +108,9 @@ class CheckpointFolder:
         StoreError
             If it cannot be written.
         """
-        path, best = self.path(step), self.out / BEST
+        path, best = self.holding(step), self.out / BEST
+        if path == best:
+            return
         with contextlib.suppress(OSError):
             if best.samefile(path) or filecmp.cmp(best, path, shallow=False):
                 return
@@ -107,18 +120,30 @@ class CheckpointFolder:
             link_atomic(path, best, "copy")
 
     def latest(self, warn: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
-        """Return the newest checkpoint that is whole, and what it holds; None if there is none.
+        """Return the newest checkpoint that is whole, or else the best one, and what it holds; None if there is none.
+
+        Damaged ones are set aside, so that they do not count as the newest of those that are kept.
 
         Parameters
         ----------
         warn : callable
-            Told of each newer one that is damaged.
+            Told of each that is damaged.
+
+        Raises
+        ------
+        StoreError
+            If one that may be whole cannot be read, or was written by another version.
         """
-        for path in reversed(self.paths()):
-            try:
-                return path, read_checkpoint(path)
-            except StoreError as error:
-                warn(f"{error} Continuing from the one before it.")
+        damaged = False
+        for path in [*reversed(self.paths()), self.out / BEST]:
+            if path.is_file():
+                try:
+                    return path, read_checkpoint(path)
+                except DamagedCheckpointError as error:
+                    damaged = True
+                    warn(f"{error} Set aside as {_set_aside(path).name}; continuing from the one before it.")
+        if damaged:
+            warn(f"{self.out}: no checkpoint is whole; the run begins anew.")
         return None
 
 
@@ -152,25 +177,39 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises
     ------
     StoreError
-        If it cannot be read, is damaged, or is none.
+        If it cannot be read, or another version wrote it; `DamagedCheckpointError` if it is damaged, or none.
     """
     again = "Is it a checkpoint of segdata? Take another, or train again."
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch does not look at the checksums that it writes
         if damaged is not None:
-            raise StoreError(f"{path}: is damaged (its member {damaged!r} does not match its checksum). {again}")
+            raise DamagedCheckpointError(
+                f"{path}: is damaged (its member {damaged!r} does not match its checksum). {again}"
+            )
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except StoreError:
         raise
     except Exception as error:  # a flipped bit can raise anything in zlib, zipfile, pickle and torch
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:  # EINVAL: of a place before the file
+            raise StoreError(explain_os_error(error, "cannot be read", path)) from error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise StoreError(f"{path}: cannot be read as a checkpoint ({reason}). {again}") from error
+        raise DamagedCheckpointError(f"{path}: cannot be read as a checkpoint ({reason}). {again}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise StoreError(f"{path}: does not say {FORMAT}. {again}")
+        raise DamagedCheckpointError(f"{path}: does not say {FORMAT}. {again}")
     if state.get("version") != VERSION:
         raise StoreError(f"{path}: has version {state.get('version')!r}, expected {VERSION}. {again}")
     return state
+
+
+def _set_aside(path: Path) -> Path:
+    """Give a damaged file a name by which no run takes it, and return it."""
+    aside = path.with_name(path.name + DAMAGED)
+    try:
+        path.replace(aside)
+    except OSError as error:
+        raise StoreError(explain_os_error(error, "cannot be renamed", path)) from error
+    return aside
 
 
 def recipe_of(state: Mapping[str, Any], where: Path) -> Recipe:

@@ -70,6 +70,8 @@ class HierarchicalSettings(ModelSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_scales(self.scales)
+        expected = "two or more: one scale leaves the attention between scales untrained (ocrnet is a model of one)"
+        _check(self, "scales", len(self.scales) > 1, expected)
         _one_of(self, "fuse_at", get_args(FuseAt))
         _one_of(self, "auxiliary_scales", get_args(AuxiliaryScales))
         whole = self.auxiliary_scales == "one" or all(scale <= 1 and (1 / scale).is_integer() for scale in self.scales)

@@ -159,7 +159,7 @@ def build_index(plan: IndexPlan, batch: BatchSettings, *, desc: str = "", skip_b
     LabelError
         If a label cannot be indexed; names the first.
     """
-    kept = _load_if_fresh(plan)
+    kept = _load_if_fresh(plan, skip_bad)
     if kept is not None:
         return kept
     folder = plan.output.parent
@@ -168,7 +168,7 @@ def build_index(plan: IndexPlan, batch: BatchSettings, *, desc: str = "", skip_b
     except OSError as error:
         raise StoreError(explain_os_error(error, "cannot be made", folder)) from error
     with only_run_in(folder, patience=SECONDS_TO_WAIT):  # runs that start together share one index
-        return _load_if_fresh(plan) or _build(plan, batch, desc, skip_bad)
+        return _load_if_fresh(plan, skip_bad) or _build(plan, batch, desc, skip_bad)
 
 
 def _build(plan: IndexPlan, batch: BatchSettings, desc: str, skip_bad: bool) -> ClassIndex:
@@ -202,7 +202,7 @@ def list_images(plan: IndexPlan) -> ClassIndex:
     return merge_images(_head(plan, 1, settings), images, lookup=plan.settings.lookup, root=plan.source)
 
 
-def _load_if_fresh(plan: IndexPlan) -> ClassIndex | None:
+def _load_if_fresh(plan: IndexPlan, skip_bad: bool) -> ClassIndex | None:
     """Return the index that is there, with the times of now; None where it is stale, damaged, or of another plan."""
     if not plan.output.exists():
         return None
@@ -216,7 +216,10 @@ def _load_if_fresh(plan: IndexPlan) -> ClassIndex | None:
     found = sorted(item.key for item in plan.items if item.key not in left_out)
     if settings != as_json(plan.settings.recorded()) or sorted(index.names("label")) != found:
         return None
-    if any(_times_of(item) != left_out[item.key] for item in plan.items if item.key in left_out):
+    # Where nothing may be left out, reading again ends in the error of the first that was.
+    if (left_out and not skip_bad) or any(
+        _times_of(item) != left_out[item.key] for item in plan.items if item.key in left_out
+    ):
         return None
     if left_out:
         logger.warning(f"{plan.output.name}: {counted(len(left_out), 'label')} left out, first {next(iter(left_out))}")

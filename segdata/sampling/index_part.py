@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from segdata.codecs.png import decode_bands, decode_label, read_bytes
+from segdata.codecs.png import decode_bands, decode_label, decode_pixels, read_bytes
 from segdata.codecs.png_chunks import split_png
 from segdata.cpp.store import decode_cpp, read_cpp_bytes
 from segdata.errors import LabelError, SettingsError, StoreError
 from segdata.files import read_regular
 from segdata.labels.classes import ClassTable, train_id_lookup
 from segdata.labels.mapping import Encoding
-from segdata.labels.reading import ignore_unsure, read_ids, refuse_contradiction, to_class_ids
+from segdata.labels.reading import LabelMeaning, ignore_unsure, read_ids, refuse_contradiction, to_class_ids
 from segdata.sampling.class_index import FORMAT
 from segdata.sampling.from_targets import scan_targets
 from segdata.sampling.merge import FileState, IndexedImage
@@ -269,13 +269,14 @@ def _state_from_json(values: list[Any]) -> FileState:
 
 def _scan_bytes(source: ItemBytes, item: IndexItem, settings: IndexSettings, where: str) -> TileEntries:
     num_classes, tile, data = settings.classes.num_classes, settings.tile, source.label.data
-    if source.confidence is None and item.path.suffix != ".mat":
-        parts = split_png(data, where)
-        refuse_contradiction(parts.text, where, encoding=settings.encoding, classes=settings.classes)
+    parts = None if item.path.suffix == ".mat" else split_png(data, where)
+    if parts is not None:
+        refuse_contradiction(parts.text, where, LabelMeaning.of(settings.classes, settings.encoding))
+    if parts is not None and source.confidence is None:
         size = (parts.header.height, parts.header.width)
         bands = decode_bands(parts, where, band_multiple(tile))
         return scan_bands(bands, size, settings.lookup, num_classes, tile=tile, where=where)
-    ids = read_ids(item.path) if item.path.suffix == ".mat" else decode_label(data, where)
+    ids = read_ids(item.path) if parts is None else decode_pixels(parts, where)
     class_ids = to_class_ids(ids, settings.lookup, where=where, meaning=f"'{settings.classes.name}'")
     if source.confidence is not None:
         confidence = decode_label(source.confidence.data, str(item.confidence))

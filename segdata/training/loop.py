@@ -130,7 +130,7 @@ class _Loop:
     def __init__(self, run: Run, folder: CheckpointFolder, request: StopFlag, *, progress: bool) -> None:
         self.run, self.recipe, self.world, self.progress = run, run.recipe, run.world, run.progress
         self.folder, self.request = folder, request
-        self.saved = folder.path(self.progress.step) if self.progress.step else None
+        self.saved = folder.holding(self.progress.step) if self.progress.step else None
         self.reporter = Reporter(run, progress=progress)
         self.watch = Stopwatch()
         self._targets_told = self._compilation_told = False
@@ -149,8 +149,8 @@ class _Loop:
         with closing(run.loader), self.reporter:
             for batch in self.watch.waiting(run.batches()):
                 exit_code, shares = self._agree(batch)
-                self.request.in_time()
                 if exit_code:
+                    self.request.in_time()
                     self._save()
                     break
                 self._step(batch, shares)
@@ -266,22 +266,21 @@ class _Loop:
             self._save(best=best)
 
     def _evaluate(self) -> bool:
-        """Evaluate the model, and its moving average if there is one; say whether one of them is the best so far."""
+        """Evaluate the model, and its moving average if there is one; say whether what `load_model` takes is best."""
         run, progress = self.run, self.progress
         if not run.synchronized:
             self.world.from_first(list(run.model.buffers()))
             if run.average is not None:
                 run.average.copy_buffers(run.model)
         weights = {"model": run.model} | ({} if run.average is None else {"average": run.average.model})
-        best = False
         for name, model in weights.items():
             with untuned_convolutions():
                 scores = self._scores_of(model)
             self.reporter.evaluation(name, scores)
-            if scores.miou > progress.best_miou:
-                progress.best_miou, progress.best_step, progress.best_weights = scores.miou, progress.step, name
-                best = True
         self.watch.read()  # what an evaluation takes is not the training's time
+        best = scores.miou > progress.best_miou  # of the average, where there is one
+        if best:
+            progress.best_miou, progress.best_step = scores.miou, progress.step
         return best
 
     def _scores_of(self, model: Any) -> Scores:
@@ -399,11 +398,16 @@ def _take_folder(out: Path, folder: CheckpointFolder, stack: ExitStack, *, goes_
 
 def _read_state(recipe: Recipe, folder: CheckpointFolder, world: DistributedContext) -> dict[str, Any] | None:
     """Read the newest checkpoint that is whole, the same on every rank; None where there is none."""
-    found = folder.latest(logger.warning) if world.is_first else None
-    path: Path | None = world.gather(found and found[0])[0]
+    found: list[tuple[Path, dict[str, Any]] | None] = [None]  # of rank 0 alone
+
+    def look() -> None:
+        found[0] = folder.latest(logger.warning)
+
+    world.on_first(look)
+    path: Path | None = world.gather(found[0] and found[0][0])[0]
     if path is None:
         return None
-    state = found[1] if found else read_checkpoint(path)
+    state = found[0][1] if found[0] else read_checkpoint(path)
     before = recipe_of(state, path)
     refuse_other_recipe(before, recipe, difference(before, recipe), folder.out)
     return state

@@ -1,7 +1,7 @@
 """All that a run consists of, put together from its recipe, and its state as a checkpoint holds it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,7 @@ class Progress:
     stored, measured, pooled : int
         Pooled targets of single images, by where they came from.
     best_miou, best_step : float, int
-        Of the best evaluation; -1 before the first.
-    best_weights : str
-        Whether it was of the ``model`` or of the moving ``average``.
+        Of the best evaluation, of the moving average where there is one; -1 before the first.
     """
 
     step: int = 0
@@ -54,7 +52,6 @@ class Progress:
     pooled: int = 0
     best_miou: float = -1.0
     best_step: int = -1
-    best_weights: str = "model"
 
 
 class Run:
@@ -184,7 +181,8 @@ class Run:
         self.stepper = Stepper(self.model, self.criterion.to(world.device), optimizer, recipe, world)
 
     def _restore(self, state: Mapping[str, Any]) -> None:
-        self.progress = Progress(**state["progress"])
+        known = {field.name for field in fields(Progress)}  # earlier versions kept more
+        self.progress = Progress(**{name: value for name, value in state["progress"].items() if name in known})
         self.sampler.load_state_dict(state["stream"])
         self.model.load_state_dict(state["model"])
         if self.average is not None:

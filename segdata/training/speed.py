@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from fnmatch import fnmatchcase
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -60,7 +59,7 @@ def probe(model: nn.Module, criterion: SegmentationCriterion, crop: tuple[int, i
     if criterion.main.takes_counts:
         cells.add(output.stride)
     for auxiliary in output.auxiliary:
-        rule = next(rule for rule in criterion.rules if fnmatchcase(auxiliary.name, rule.pattern))
+        rule = criterion.rule_of(auxiliary.name)
         if rule.weight and rule.loss.takes_counts:
             cells.add(auxiliary.stride)
     return Probe(_PASSES * counter.get_total_flops() / _PROBED, tuple(sorted(cells)))

@@ -16,6 +16,7 @@ from segdata.data.loader import Batch, prepare_images
 from segdata.distributed.process_group import DistributedContext
 from segdata.labels.classes import IGNORE_ID
 from segdata.losses.criterion import LossReport, SegmentationCriterion, Targets
+from segdata.losses.terms import PassShare
 from segdata.training.compilation import compile_losses, compiled_model
 from segdata.training.determinism import DROPOUT, seed_from
 from segdata.training.optimizer import copy_all
@@ -93,21 +94,22 @@ class Stepper:
         batch : Batch
             This rank's images of the step.
         shares : list of float
-            The weight of each forward pass: its share of the batch's valid pixels on all ranks.
+            Of each forward pass its share of the batch's valid pixels on all ranks.
         """
         copy_all(self._before, self.buffers)
         self.wrapped.train()
         values: dict[str, Tensor] = {}
         targets: Counter[str] = Counter()
         parts = list(batch.parts(self.images_per_pass))
-        for number, (part, share) in enumerate(zip(parts, shares, strict=True), 1):
+        for number, (part, valid) in enumerate(zip(parts, shares, strict=True), 1):
+            share = PassShare(valid, 1 / len(parts))
             report = self._pass(part, share, last=number == len(parts), targets=targets)
             for name, value in _named(report):
-                values[name] = values.get(name, 0) + share * value
+                values[name] = values.get(name, 0) + value
         norm, finite = self._finish(values["loss"])
         return StepReport(values, norm, finite, targets)
 
-    def _pass(self, part: Batch, share: float, *, last: bool, targets: "Counter[str]") -> LossReport:
+    def _pass(self, part: Batch, share: PassShare, *, last: bool, targets: "Counter[str]") -> LossReport:
         """Add the gradient of one forward pass; only the last of a step reduces them over the ranks."""
         images = prepare_images(part, self.world.device, self.recipe.augmentation)
         towards = batch_targets(part, self.world.device, self.recipe.table.num_classes)
@@ -121,11 +123,11 @@ class Stepper:
         targets.update(count_targets(part, towards, measured=self.recipe.loss.areas == "image"))
         return report
 
-    def _forward_backward(self, images: Tensor, towards: Targets, share: float | Tensor) -> LossReport:
+    def _forward_backward(self, images: Tensor, towards: Targets, share: PassShare) -> LossReport:
         mixed = self.dtype != torch.float32
         with torch.autocast(self.world.device.type, self.dtype if mixed else None, enabled=mixed):
-            report: LossReport = self.criterion(self.wrapped(images), towards)
-        loss: Tensor = self.scaler.scale(report.loss * share)
+            report: LossReport = self.criterion(self.wrapped(images), towards, share)
+        loss: Tensor = self.scaler.scale(report.loss)
         loss.backward()  # type: ignore[no-untyped-call]
         return report._replace(loss=report.loss.detach())
 

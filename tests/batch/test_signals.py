@@ -12,7 +12,6 @@ from segdata.batch.signals import (
     STOPPED,
     TRAINING_SIGNALS,
     Interrupted,
-    StopFlag,
     raise_on_sigterm,
     signals_held_back,
     stop_on_signals,
@@ -93,15 +92,38 @@ def test_a_process_that_does_not_answer_in_time_is_ended_with_a_line() -> None:
     )
 
 
+def test_a_process_that_waits_in_a_library_is_ended_too() -> None:
+    """As in a collective of a rank whose peer hangs: no handler in Python runs there."""
+    ended = run(
+        "import ctypes, os, signal, threading\n"
+        "from segdata.batch.signals import stop_on_signals\n"
+        "libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)\n"
+        "with stop_on_signals(limit=0.1):\n"
+        "    threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGTERM]).start()\n"
+        "    libc.pthread_mutex_lock(mutex)\n"
+        "    libc.pthread_mutex_lock(mutex)  # waits for itself, whatever signal comes\n"
+    )
+    assert ended.returncode == STOPPED
+    assert ended.stderr.startswith("segdata: SIGTERM was not answered within 0.1 s")
+
+
 def test_a_signal_that_was_answered_has_no_limit_any_more() -> None:
-    stop = StopFlag(limit=3600)
-    stop.in_time()  # no signal came
-    stop.receive(signal.SIGTERM)
-    assert stop._timer is not None
-    assert stop._timer.is_alive()
-    stop.in_time()
-    stop._timer.join(60)
-    assert not stop._timer.is_alive()
+    ended = run(
+        "import signal, time\n"
+        "from segdata.batch.signals import stop_on_signals\n"
+        "before = signal.set_wakeup_fd(-1)\n"
+        "with stop_on_signals(limit=0.3) as stop:\n"
+        "    signal.raise_signal(signal.SIGTERM)\n"
+        "    assert stop.signal == signal.SIGTERM\n"
+        "    stop.in_time()\n"
+        "    time.sleep(0.6)\n"
+        "assert signal.set_wakeup_fd(-1) == before\n"
+        "with stop_on_signals(limit=0.1):\n"
+        "    pass  # no signal came\n"
+        "time.sleep(0.3)\n"
+        "print('still here')\n"
+    )
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("still here\n", "", 0)
 
 
 def test_a_process_of_a_loader_leaves_signals_to_its_parent_but_for_sigterm_to_itself() -> None:

@@ -36,6 +36,25 @@ def test_counts_equal_numpy_for_any_cell(labels, cell, device):
     assert counts.dtype == (torch.uint8 if cell < 16 else torch.int32)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64])
+def test_labels_of_any_integer_dtype_are_counted(dtype, device):
+    label = torch.tensor([[[0, 1, 1, 1]]]).to(dtype).to(device)
+    assert tensors.cpp_counts(label, 4, num_classes=2).flatten().tolist() == [1, 3, 12]
+
+
+def test_no_negative_id_stands_for_the_ignored_one():
+    with pytest.raises(LabelError, match="id -1 is neither a class"):
+        tensors.cpp_counts(torch.tensor([[[0, -1]]], dtype=torch.int8), 1, num_classes=2)
+
+
+def test_cells_whose_pixels_int32_cannot_count_are_refused():
+    label = torch.zeros((1, 1, 2), dtype=torch.uint8)
+    assert tensors.cpp_counts(label, 46340, num_classes=1).flatten().tolist() == [2, 46340**2 - 2]
+    with pytest.raises(SettingsError, match="cell 46341: is at most 46340"):
+        tensors.cpp_counts(label, 46341, num_classes=1)
+
+
 @pytest.mark.parametrize("cell", [1, 2, 4, 8, 16])
 def test_counts_equal_one_hot_average_pooling(rng, cell):
     labels = torch.from_numpy(rng.choice([*range(19), 255], (2, 32, 48)).astype(np.uint8))

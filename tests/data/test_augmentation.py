@@ -112,6 +112,19 @@ def test_an_aligned_crop_begins_on_a_cell_and_keeps_the_pixel(center):
         assert (box.top, box.left) == (16, 8)
 
 
+@pytest.mark.parametrize("center", [None, (1049, 3), (1040, 3)])
+def test_aligned_crops_reach_the_last_row_and_keep_the_pixel_there(center):
+    """Of 1050 rows, crops of 512 that begin on multiples of 16 end at 1040 or reach beyond the image."""
+    starts = range(0, 1050 - 512 + 1) if center is None else range(center[0] - 511, 1050 - 512 + 1)
+    tops = [align_box(CropBox(float(top), 0.0, 1.0, (512, 512), (1050, 512)), 16, center).top for top in starts]
+    assert all(top % 16 == 0 and abs(top - start) < 16 for top, start in zip(tops, starts, strict=True))
+    assert max(tops) == 544
+    if center is not None:
+        assert all(top <= center[0] < top + 512 for top in tops)
+    else:
+        assert tops.count(544) == 5  # half of the ten starts beyond 528
+
+
 def test_a_crop_larger_than_the_image_is_moved_with_the_image_inside():
     assert align_box(CropBox(-3.0, 0.0, 1.0, (8, 8), (5, 8)), 4, None).top == 0.0
 

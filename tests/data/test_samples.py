@@ -1,13 +1,17 @@
 """Samples of a source, whatever its layout, and the training ids in their labels."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from miniature import write_image, write_label, write_text
 
+from segdata.codecs.png import encode_label
 from segdata.config.data import SourceRecipe
 from segdata.data.samples import find_samples, list_samples, read_sample
 from segdata.errors import LabelError, LayoutError
+from segdata.jobs.check_sample import SampleItem, check_sample
 from segdata.labels.classes import ClassTable
 from segdata.labels.reading import encoding_of
 from segdata.layouts.base import LabeledImage
@@ -33,6 +37,46 @@ def sample(label: Path, confidence: Path | None = None) -> LabeledImage:
 
 def test_only_the_splits_asked_for(tmp_path: Path) -> None:
     assert [item.key for item in find_samples(source(write_city(tmp_path), splits=["val"]))] == ["b"]
+
+
+@pytest.mark.parametrize("split", ["val/", "./val"])
+@pytest.mark.parametrize("layout", ["cityscapes", "images-masks"])
+def test_a_split_may_be_written_as_a_folder(tmp_path: Path, split: str, layout: str) -> None:
+    write_city(tmp_path)
+    for name in ("train", "val"):
+        write_image(tmp_path / f"images/{name}/{name}.png")
+        write_label(tmp_path / f"masks/{name}/{name}.png", [[7]])
+    assert [item.split for item in find_samples(source(tmp_path, layout, splits=["val", split]))] == ["val"]
+
+
+def test_no_other_file_name_stands_for_a_split(tmp_path: Path) -> None:
+    with pytest.raises(LayoutError, match=r"no split 'val\.txt'"):
+        find_samples(source(write_city(tmp_path), splits=["val.txt"]))
+
+
+@pytest.mark.parametrize("split", ["fold.1", "a/train"])
+def test_a_split_may_have_a_dot_or_be_a_folder_below(tmp_path: Path, split: str) -> None:
+    write_image(tmp_path / f"images/{split}/k.png")
+    write_label(tmp_path / f"masks/{split}/k.png", [[7]])
+    assert [item.split for item in find_samples(source(tmp_path, "images-masks", splits=[split]))] == [split]
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        ({"encoding": "trainIds"}, "says that it holds trainIds, and is read as labelIds"),
+        ({"classes_digest": "0" * 32, "classes": "mine"}, "says that its classes are 'mine', and is read as 'city"),
+        ({"classes_digest": "0" * 32, "classes": "cityscapes"}, "was made with another class table of the name 'city"),
+    ],
+)
+def test_a_label_that_says_it_holds_other_ids_is_refused(tmp_path: Path, told: dict, message: str) -> None:
+    path = tmp_path / "a_labelIds.png"
+    text = {"segdata": json.dumps({"settings": told})}
+    path.write_bytes(encode_label(np.full((4, 4), 7, np.uint8), text=text))
+    with pytest.raises(LabelError, match=message):
+        read_sample(sample(path), CITY)
+    item = SampleItem(source="s", sample=sample(path), encoding="auto", confidence=0.0)
+    assert message in check_sample(item, CITY).facts["faults"][0][1]
 
 
 def test_a_split_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:

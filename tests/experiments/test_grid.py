@@ -1,6 +1,7 @@
 """What an experiment plans, and what it refuses."""
 
 import pytest
+from pydantic import ValidationError
 from small_runs import write_recipe
 
 from segdata.config.recipe import load_recipe
@@ -123,6 +124,22 @@ def test_how_a_run_is_watched_may_change(tmp_path, recipe):
     grid = Grid(config="small.yaml", arms={"a": Arm()}, seeds=(0,))
     write_plan(tmp_path / "out", grid, plan(grid, tmp_path))
     write_plan(tmp_path / "out", grid, plan(grid, tmp_path, ["run.log_every=7"]))
+
+
+@pytest.mark.parametrize("changed", ["run.precision=bfloat16", "run.sync_batch_norm=false"])
+def test_how_a_run_is_calculated_may_not(tmp_path, recipe, changed):
+    grid = Grid(config="small.yaml", arms={"a": Arm()}, seeds=(0,))
+    write_plan(tmp_path / "out", grid, plan(grid, tmp_path))
+    with pytest.raises(SettingsError, match=rf"a-seed0 is another run there: {changed.split('=')[0]} was "):
+        write_plan(tmp_path / "out", grid, plan(grid, tmp_path, [changed]))
+
+
+def test_a_seed_beside_those_of_the_experiment_is_refused(tmp_path, recipe):
+    with pytest.raises(ValidationError, match="List the seeds under seeds"):
+        Grid(config="small.yaml", set={"seed": 5}, arms={"a": Arm()}, seeds=(0,))
+    grid = Grid(config="small.yaml", arms={"a": Arm()}, seeds=(0, 5))
+    with pytest.raises(SettingsError, match="--set seed=5: every run of an experiment has a seed of its own"):
+        plan(grid, tmp_path, ["seed=5"])
 
 
 def test_a_folder_that_is_no_experiment_is_refused(tmp_path):

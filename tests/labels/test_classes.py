@@ -11,7 +11,7 @@ import pytest
 from segdata.errors import LabelError, MappingError
 from segdata.labels.bundled import bundled_classes, bundled_folder
 from segdata.labels.classes import IGNORE_ID, ClassTable, LabelClass
-from segdata.labels.reading import refuse_contradiction
+from segdata.labels.reading import LabelMeaning, refuse_contradiction
 
 ROAD = "- {id: 7, name: road, train: 0, color: [128, 64, 128]}"
 
@@ -192,9 +192,9 @@ def test_a_pipe_in_the_place_of_a_table_is_not_waited_for(tmp_path):
 def test_a_label_that_says_of_itself_that_its_classes_are_others_is_refused():
     settings = {"encoding": "trainIds", "classes": "voc2012", "classes_digest": ClassTable.load("voc2012").digest}
     text = {"segdata": json.dumps({"settings": settings})}
-    refuse_contradiction(text, "a.png", encoding="trainIds", classes=ClassTable.load("voc2012"))
+    refuse_contradiction(text, "a.png", LabelMeaning.of(ClassTable.load("voc2012"), "trainIds"))
     with pytest.raises(LabelError, match=r"a\.png: says that its classes are 'voc2012', and is read as 'cityscapes'"):
-        refuse_contradiction(text, "a.png", encoding="trainIds", classes=ClassTable.load("cityscapes"))
+        refuse_contradiction(text, "a.png", LabelMeaning.of(ClassTable.load("cityscapes"), "trainIds"))
 
 
 def test_a_table_may_give_255_a_meaning_of_its_own(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from segdata.codecs.png import encode_label
 from segdata.errors import LabelError
 from segdata.labels.classes import ClassTable
 from segdata.labels.reading import (
+    LabelMeaning,
     Window,
     encoding_of,
     ignore_unsure,
@@ -118,9 +119,9 @@ def test_the_encoding_is_as_told_or_goes_by_the_name(name: str, told: str, encod
 
 def test_a_file_that_says_its_encoding_is_not_read_as_another() -> None:
     text = {"segdata": '{"settings": {"encoding": "labelIds"}}'}
-    refuse_contradiction(text, "a.png", encoding="labelIds", classes=CITYSCAPES)
+    refuse_contradiction(text, "a.png", LabelMeaning.of(CITYSCAPES, "labelIds"))
     with pytest.raises(LabelError, match=r"a\.png: says that it holds labelIds, and is read as trainIds"):
-        refuse_contradiction(text, "a.png", encoding="trainIds", classes=CITYSCAPES)
+        refuse_contradiction(text, "a.png", LabelMeaning.of(CITYSCAPES, "trainIds"))
 
 
 def test_a_name_of_a_label_is_split() -> None:

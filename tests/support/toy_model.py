@@ -39,7 +39,7 @@ class OneLayer(torch.nn.Module):
 
 
 def write_toy_checkpoint(
-    folder: Path, data_root: Path, *, seed: int = 0, model: Mapping[str, object] | None = None
+    folder: Path, data_root: Path, *, seed: int = 0, model: Mapping[str, object] | None = None, **sections: object
 ) -> Path:
     """Write the folder of a run whose validation data lie at `data_root`, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,6 +47,7 @@ def write_toy_checkpoint(
         **RECIPE,
         "data": {**RECIPE["data"], "root": str(data_root)},
         "model": dict(model or RECIPE["model"]),
+        **sections,
     }
     (folder / "toy.yaml").write_text(yaml.safe_dump(keys))
     recipe = load_recipe(folder / "toy.yaml")

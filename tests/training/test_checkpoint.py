@@ -1,5 +1,7 @@
 """Checkpoints are whole or not there, and the newest whole one is found."""
 
+import errno
+import os
 import resource
 import signal
 
@@ -7,6 +9,7 @@ import pytest
 import torch
 
 from segdata.errors import StoreError
+from segdata.models import checkpoint
 from segdata.models.checkpoint import CheckpointFolder, find_checkpoint, load_model, read_checkpoint, write_checkpoint
 
 
@@ -41,6 +44,39 @@ def test_a_damaged_one_is_passed_over_and_told(folder):
     path, found = folder.latest(told.append)
     assert (path, found["progress"]) == (folder.paths()[0], {"step": 2})
     assert "step-00000003.pt: is damaged" in told[0]
+    assert "Set aside as step-00000003.pt.damaged; continuing from the one before it." in told[0]
+    for step in (1, 2):  # a run that had to go further back
+        folder.save(state(step), step)
+    assert [path.name for path in folder.paths()] == ["step-00000001.pt", "step-00000002.pt"]
+
+
+def test_the_best_one_is_taken_where_all_others_are_damaged(folder):
+    for path in folder.paths():
+        path.write_bytes(b"")
+    told = []
+    path, found = folder.latest(told.append)
+    assert (path, found["progress"], len(told)) == (folder.out / "best.pt", {"step": 1}, 2)
+    folder.keep_as_best(1)
+    path.write_bytes(b"")
+    assert folder.latest(told.append) is None
+    assert told[-1] == f"{folder.out}: no checkpoint is whole; the run begins anew."
+    assert folder.latest(pytest.fail) is None
+
+
+def test_one_that_cannot_be_read_now_is_not_taken_for_damaged(folder, monkeypatch):
+    def fail(*_args, **_kwargs):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(checkpoint.zipfile, "ZipFile", fail)
+    with pytest.raises(StoreError, match=r"step-00000003\.pt: cannot be read: Input/output error"):
+        folder.latest(pytest.fail)
+    assert len(folder.paths()) == 2
+
+
+def test_one_of_another_version_is_not_passed_over(folder, monkeypatch):
+    monkeypatch.setattr(checkpoint, "VERSION", 2)
+    with pytest.raises(StoreError, match="has version 1, expected 2"):
+        folder.latest(pytest.fail)
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip", None])

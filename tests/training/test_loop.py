@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from segdata.data.sources import plan_source
 from segdata.distributed.process_group import DistributedContext
 from segdata.errors import LabelError, LayoutError, SegdataError, SettingsError, StoreError
 from segdata.losses.criterion import SegmentationCriterion
-from segdata.losses.cross_entropy import CrossEntropyLoss
+from segdata.losses.cross_entropy import CrossEntropyLoss, Normalize
+from segdata.metrics.scores import Scores
 from segdata.models.checkpoint import load_model, read_checkpoint
 from segdata.sampling.index_builder import build_index
 from segdata.training import loop
@@ -106,24 +108,64 @@ def test_it_learns(tmp_path):
     assert sum(losses[-5:]) < 0.7 * sum(losses[:5])
 
 
-def step_of(recipe: Recipe, batch: Batch) -> torch.Tensor:
+def step_of(recipe: Recipe, batch: Batch, normalize: Normalize) -> torch.Tensor:
     """Return the weights of a model without statistics after one step on a batch."""
     model, world = OneLayer(19), DistributedContext()
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    stepper = Stepper(model, SegmentationCriterion(CrossEntropyLoss()), optimizer, recipe, world)
+    criterion = SegmentationCriterion(CrossEntropyLoss(normalize=normalize))
+    stepper = Stepper(model, criterion, optimizer, recipe, world)
     parts = batch.parts(stepper.images_per_pass)
     stepper.run(batch, [part.num_valid / batch.num_valid for part in parts])
     return torch.cat([weights.detach().flatten() for weights in model.parameters()])
 
 
-def test_accumulated_passes_weigh_by_their_valid_pixels(tmp_path):
+@pytest.mark.parametrize("normalize", get_args(Normalize))
+def test_accumulated_passes_add_up_to_the_loss_of_the_whole_batch(tmp_path, normalize):
     recipe = small_recipe(tmp_path)
     batch = next(Run(recipe, tmp_path / "out", DistributedContext(), progress=False).batches())
     batch.class_ids[1:, :20] = 255  # most of three of the four crops
     valid = [int((ids != 255).sum()) for ids in batch.class_ids]
     batch = replace(batch, samples=[one._replace(num_valid=n) for one, n in zip(batch.samples, valid, strict=True)])
     one_by_one = small_recipe(tmp_path, "schedule.images_per_rank=1")
-    torch.testing.assert_close(step_of(one_by_one, batch), step_of(recipe, batch), rtol=1e-4, atol=1e-6)
+    in_one, in_four = (step_of(each, batch, normalize) for each in (recipe, one_by_one))
+    torch.testing.assert_close(in_four, in_one, rtol=1e-4, atol=1e-6)
+
+
+def test_the_best_is_that_of_the_weights_that_load_model_takes(tmp_path, monkeypatch):
+    """Every evaluation of the model is better than every one of the average, in another order."""
+    mious = iter([0.75, 0.3, 0.76, 0.2, 0.74, 0.4])
+    evaluate = loop.evaluate
+
+    def scored(*args, **kwargs):
+        miou = next(mious)
+        monkeypatch.setattr(Scores, "miou", property(lambda _: miou))
+        return evaluate(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "evaluate", scored)
+    result = trained(tmp_path, "optimizer.ema_decay=0.9", run="checkpoint_every: 100, evaluate_every: 2")
+    assert (result.best_miou, result.best_step) == (0.4, 6)
+    assert read_checkpoint(tmp_path / "out/best.pt")["progress"]["step"] == 6
+
+
+def test_where_no_newer_one_is_whole_a_run_goes_on_from_its_best(tmp_path, caplog):
+    trained(tmp_path, run="checkpoint_every: 1, keep_last: 2, evaluate_every: 4")
+    out = tmp_path / "out"
+    (out / "best.pt").unlink()
+    shutil.copy(out / "checkpoints/step-00000005.pt", out / "best.pt")
+    for path in (out / "checkpoints").iterdir():
+        path.write_bytes(path.read_bytes()[:1000])
+    trained(tmp_path, resume=True, run="checkpoint_every: 1, keep_last: 1, evaluate_every: 4")
+    assert [line["step"] for line in lines(out)] == [1, 2, 3, 4, 5, 6]
+    assert {path.name for path in (out / "checkpoints").iterdir()} == {
+        "step-00000006.pt",
+        "step-00000006.pt.damaged",
+        "step-00000005.pt.damaged",
+    }
+
+
+def test_a_pattern_that_fits_no_map_is_one_line(tmp_path):
+    with pytest.raises(SettingsError, match="no rule for the auxiliary map 'stage2'"):
+        trained(tmp_path, "loss.auxiliary_weight={stage1: 0.4}")
 
 
 def test_a_folder_with_a_run_is_refused_without_resume(straight):

@@ -8,6 +8,7 @@ import torch
 
 from segdata.errors import SettingsError
 from segdata.losses.criterion import LossReport, Targets
+from segdata.losses.terms import WHOLE_STEP, PassShare
 from segdata.training.recorded_pass import PASSES_BEFORE, RecordedPass
 
 
@@ -25,7 +26,11 @@ class Passes:
 
     def loss(self, given):
         images, targets, share = given
-        return share * (images.sum() + targets.labels.sum() + targets.counts(1).sum() + 0 * targets.counts(2).sum())
+        return (
+            share.valid
+            * share.pixels
+            * (images.sum() + targets.labels.sum() + targets.counts(1).sum() + 0 * targets.counts(2).sum())
+        )
 
 
 @pytest.fixture
@@ -65,11 +70,11 @@ def expected(number, size=4):
 def test_after_a_few_passes_one_is_recorded_and_then_replayed_on_what_is_given(passes):
     take = RecordedPass(passes.take, on())
     for number in range(1, PASSES_BEFORE + 1):
-        assert take(*batch(number), 0.5).loss == 0.5 * expected(number)
+        assert take(*batch(number), PassShare(0.5, 0.25)).loss == 0.125 * expected(number)
     assert passes.launched == PASSES_BEFORE
     for number in (7, 8, 9):
         images, targets = batch(number)
-        assert take(images, targets, 0.25).loss == 0.25 * expected(number)
+        assert take(images, targets, PassShare(0.25, 0.5)).loss == 0.125 * expected(number)
         assert targets.pooled == {2}
     assert passes.launched == PASSES_BEFORE + 1
 
@@ -77,14 +82,14 @@ def test_after_a_few_passes_one_is_recorded_and_then_replayed_on_what_is_given(p
 def test_a_batch_of_another_kind_is_taken_as_written(passes):
     take = RecordedPass(passes.take, on())
     for _ in range(PASSES_BEFORE):
-        take(*batch(1), 1.0)
-    assert take(*batch(2), 1.0).loss == expected(2)
+        take(*batch(1), WHOLE_STEP)
+    assert take(*batch(2), WHOLE_STEP).loss == expected(2)
     launched = passes.launched
-    assert take(*batch(3, size=6), 1.0).loss == expected(3, size=6)
+    assert take(*batch(3, size=6), WHOLE_STEP).loss == expected(3, size=6)
     wider = batch(3)[0], Targets(batch(3)[1].labels.long(), {1: batch(3)[1].counts(1)})
-    assert take(*wider, 1.0).loss == expected(3)
+    assert take(*wider, WHOLE_STEP).loss == expected(3)
     assert passes.launched == launched + 2
-    assert take(*batch(4), 1.0).loss == expected(4)
+    assert take(*batch(4), WHOLE_STEP).loss == expected(4)
     assert passes.launched == launched + 2
 
 
@@ -97,7 +102,7 @@ def test_more_than_one_gpu_or_none_is_refused(world, told):
 def test_what_cannot_be_recorded_is_said(passes):
     take = RecordedPass(passes.take, on())
     for _ in range(PASSES_BEFORE):
-        take(*batch(1), 1.0)
+        take(*batch(1), WHOLE_STEP)
 
     def fail(*_):
         raise RuntimeError(message)
@@ -105,7 +110,7 @@ def test_what_cannot_be_recorded_is_said(passes):
     take._take = fail
     message = "CUDA error: operation not permitted when stream is capturing\nmore"
     with pytest.raises(SettingsError, match=r"cannot be recorded \(CUDA error: operation not permitted .*\)\. Set"):
-        take(*batch(1), 1.0)
+        take(*batch(1), WHOLE_STEP)
     message = "CUDA out of memory."
     with pytest.raises(RuntimeError, match="out of memory"):
-        take(*batch(1), 1.0)
+        take(*batch(1), WHOLE_STEP)
