@@ -36,6 +36,15 @@ def test_the_sibling_is_named(labels):
     assert (labels.parent / "camvid labels-converted/convert.json").is_file()
 
 
+def test_a_destination_in_the_source_takes_shards(labels):
+    words = [labels.parent, labels.parent / "out", "--mapping", "camvid-to-cityscapes"]
+    (labels / "b.png").write_bytes((labels / "a.png").read_bytes())
+    for shard in ("1/2", "1/2", "2/2"):
+        result = invoke(*words, "--shard", shard)
+        assert result.exit_code == 0, result.output
+    assert len(json.loads((labels.parent / "out/convert.json").read_text())["files"]) == 2
+
+
 def test_a_destination_in_the_source_goes_on_where_it_stopped(labels):
     words = [labels.parent, labels.parent / "out", "--mapping", "camvid-to-cityscapes"]
     assert "1 file: 1 done" in invoke(*words).stdout

@@ -1,6 +1,7 @@
 """`segdata datasets check`: PASS and FAIL for each question, one line for each file with a fault, pixels by class."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from segdata.codecs.png import encode_label, read_label
 from segdata.commands import group
 from segdata.commands.datasets import command
+from segdata.errors import SettingsError
 
 CAMVID = "camvid-fcn-ce"
 
@@ -112,6 +114,26 @@ def test_a_folder_that_is_not_there_fails_and_the_other_source_is_checked(camvid
 def test_training_on_the_validation_images_fails(camvid: Path) -> None:
     result = check(camvid, "--set", "data.sources.train.splits=[train, val]")
     assert failed(result) == ["recipe: apart: 0 of 1 validation images are not trained on"]
+
+
+def test_a_source_that_bears_the_name_of_the_validation_data_is_refused(camvid: Path) -> None:
+    with pytest.raises(SettingsError, match=r"'validation' is what data\.validation is called"):
+        check(
+            camvid,
+            "--set",
+            "data.sources.train.share=0.5",
+            "--set",
+            "data.sources.validation={layout: camvid, splits: [val], share: 0.5}",
+        )
+
+
+def test_a_pipe_in_the_place_of_an_image_is_not_waited_for(camvid: Path) -> None:
+    path = camvid / "train" / "images" / "a.png"
+    path.unlink()
+    os.mkfifo(path)
+    result = check(camvid)
+    assert failed(result) == ["train: images: 1 of 2 images can be read"]
+    assert f"error: {path}: Not a regular file" in result.stderr
 
 
 def test_missing_targets_and_a_broken_index_are_named(camvid: Path) -> None:

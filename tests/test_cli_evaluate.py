@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from toy_model import write_toy_checkpoint
 
 from segdata.codecs.png import encode_label, read_label
-from segdata.commands.evaluate import command
+from segdata.commands.evaluate import _OF_LABELS, _OF_MODELS, command
 from segdata.errors import LayoutError, SegdataError, SettingsError
 from segdata.synthetic import write_cityscapes
 
@@ -107,6 +107,28 @@ def test_labels_without_prediction_are_named(predictions, city):
 @pytest.mark.parametrize("words", [[], ["--labels", "."], ["--predictions", "."], [".", "--predictions", "."]])
 def test_neither_or_half_of_both_is_a_mistake_of_usage(words):
     assert "Give either CHECKPOINT, or both --predictions and --labels" in evaluate(*words, exit_code=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--limit", 1], "--limit has no meaning with --predictions"),
+        (["--scales", 1, 2], "--scales has no meaning with --predictions"),
+        (["--no-flip"], "--flip has no meaning with --predictions"),
+    ],
+)
+def test_options_of_a_model_are_refused_for_label_images(predictions, city, words, message):
+    assert message in evaluate("--predictions", predictions, "--labels", city, *words, exit_code=2)
+
+
+def test_options_of_label_images_are_refused_for_a_model(run):
+    assert "--classes has no meaning with CHECKPOINT" in evaluate(run, "--classes", "voc2012", exit_code=2)
+
+
+def test_every_option_is_of_a_model_of_label_images_or_of_both():
+    both = {"checkpoint", "split", "splits", "boundary", "predictions", "labels", "as_json", "help"}
+    names = {option.name for option in command.params}
+    assert names - both == set(_OF_MODELS | _OF_LABELS)
 
 
 def test_label_images_are_measured_without_torch_and_pydantic(predictions, city):

@@ -75,6 +75,11 @@ def test_out_is_by_default_beside_the_images(run, city, tmp_path):
     image.write_bytes(next(city.glob("leftImg8bit/val/*/*")).read_bytes())
     call(command, run, image)
     assert (tmp_path / "one-predicted" / "labels" / "one.png").is_file()
+    for number in (1, 2):
+        (tmp_path / f"seq.{number}").mkdir()
+        (tmp_path / f"seq.{number}" / "one.png").write_bytes(image.read_bytes())
+        call(command, run, tmp_path / f"seq.{number}")
+        assert (tmp_path / f"seq.{number}-predicted" / "labels" / "one.png").is_file()
 
 
 def test_json_holds_the_report(run, city, tmp_path):

@@ -13,7 +13,8 @@ only the totals need, so that the last shard to end can write the whole report a
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -52,6 +53,22 @@ def read_report(path: Path) -> dict[str, Any] | None:
     if fault is not None:
         raise StoreError(f"{path}: is damaged ({fault}). Remove it and run the command that wrote it again.")
     return report
+
+
+@contextmanager
+def refuse_missing_fields(path: Path) -> Iterator[None]:
+    """Say that a report is damaged where what is made of it in the block lacks a field.
+
+    Raises
+    ------
+    StoreError
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise StoreError(
+            f"{path}: is damaged (it lacks {error}). Remove it and run the command that wrote it again."
+        ) from error
 
 
 def encode_report(report: Mapping[str, Any]) -> bytes:

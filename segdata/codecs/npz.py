@@ -161,7 +161,7 @@ def _npy_header(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> bytes:
 
 def _read_entries(data: bytes, start: int, num_members: int, where: str) -> list[tuple[str, Member]]:
     entries = []
-    at = start
+    at, left = start, start
     for _ in range(num_members):
         sign, *_, method, _, _, crc, packed, size, name_length, extra, comment, _, _, _, local = _CENTRAL.unpack_from(
             data, at
@@ -169,7 +169,9 @@ def _read_entries(data: bytes, start: int, num_members: int, where: str) -> list
         at += _CENTRAL.size
         name = data[at : at + name_length].decode("ascii").removesuffix(".npy")
         at += name_length + extra + comment
-        if sign != _CENTRAL_SIGN or method not in {_STORED, _DEFLATED} or size > _MAX_RATIO * packed + _HEADER_SIZE:
+        left -= packed  # members that share bytes could hold many times what the file does
+        possible = size <= _MAX_RATIO * packed + _HEADER_SIZE and left >= 0
+        if sign != _CENTRAL_SIGN or method not in {_STORED, _DEFLATED} or not possible:
             raise _damaged(where, f"member '{name}' says what cannot be")
         entries.append((name, Member(method, crc, size, _packed_bytes(data, local, packed, start, where))))
     if at + _END.size + DIGEST_SIZE != len(data) or len({name for name, _ in entries}) != num_members:

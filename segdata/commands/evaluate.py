@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from segdata.commands.inference_options import inference_options
+from segdata.commands.inference_options import INFERENCE_NAMES, inference_options
 from segdata.commands.options import NumbersCommand, handle_interrupts, local_rank_zero_errors, printable
 from segdata.logs import logger
 from segdata.text import counted
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from segdata.metrics.scores import Scores
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_OF_LABELS = frozenset({"classes", "encoding", "prediction_encoding"})
+_OF_MODELS = frozenset({"data", "limit", "nproc"}) | INFERENCE_NAMES
 _ENCODING = click.Choice(["auto", "trainIds", "labelIds"])
 
 
@@ -63,6 +66,7 @@ def command(
     """
     if (checkpoint is None) == (predictions is None) or (predictions is None) != (labels is None):
         raise click.UsageError("Give either CHECKPOINT, or both --predictions and --labels.")
+    _refuse_others(_OF_LABELS if predictions is None else _OF_MODELS, "CHECKPOINT" if checkpoint else "--predictions")
     if checkpoint is None:
         assert predictions is not None
         assert labels is not None
@@ -71,6 +75,14 @@ def command(
     found = local_rank_zero_errors(_evaluate)(checkpoint, choices, splits, boundary, **others)
     if found is not None:
         show(*found, as_json=as_json)
+
+
+def _refuse_others(names: frozenset[str], given: str) -> None:
+    """Refuse options that would be ignored beside what is measured."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        if option.name in names and context.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option.opts[0]} has no meaning with {given}. Leave it out.")
 
 
 def show(scores: "Scores", about: Mapping[str, Any], *, as_json: bool) -> None:

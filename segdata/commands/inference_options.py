@@ -43,6 +43,12 @@ _INFERENCE_OPTIONS = (
 )
 
 
+INFERENCE_NAMES = frozenset(
+    {"scales", "flip", "average", "window", "stride", "windows_at_a_time", "precision", "device"}
+)
+"""Of these options, as click has them."""
+
+
 def inference_options(callback: Callback) -> Callback:
     """Add the options of how a model is applied, for a `NumbersCommand`.
 

@@ -78,7 +78,8 @@ def command(
     from segdata.labels.classes import IGNORE_ID
 
     source = Path(os.path.abspath(images))  # noqa: PTH100 - links stay, "." and ".." go
-    chosen = source.with_name(f"{source.stem}-predicted") if out is None else out
+    name = source.name if source.is_dir() else source.stem
+    chosen = source.with_name(f"{name}-predicted") if out is None else out
     target = Path(os.path.abspath(chosen))  # noqa: PTH100
     trained = open_model(checkpoint, choices)
     settings = trained.prediction_settings(encoding=encoding, threshold=threshold)

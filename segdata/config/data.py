@@ -127,6 +127,8 @@ class DataRecipe(Section):
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError(f"sources: two have the same name among {names}. Rename one.")
+        if "validation" in names:
+            raise ValueError("sources: 'validation' is what data.validation is called in messages. Rename the source.")
         return self
 
     @model_serializer(mode="wrap")

@@ -16,7 +16,7 @@ from segdata.codecs.png_chunks import split_png
 from segdata.cpp.store import read_cpp_bytes, read_meta
 from segdata.data.stored_targets import refuse_other_origin
 from segdata.errors import LabelError, SegdataError
-from segdata.files import digest_of_bytes
+from segdata.files import digest_of_bytes, open_regular
 from segdata.labels.classes import IGNORE_ID, ClassTable
 from segdata.labels.reading import (
     LabelMeaning,
@@ -100,7 +100,7 @@ def _image_size(path: Path | None, deep: bool, faults: _Faults) -> tuple[int, in
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # twice as large is an error
-            with Image.open(path) as image:
+            with open_regular(path) as file, Image.open(file) as image:
                 if deep:
                     image.load()
                 if fault := fault_of_mode(image.mode):

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from segdata.batch.report import find_shard_reports
 from segdata.codecs.png import decode_label, read_bytes
 from segdata.codecs.png_chunks import read_text
 from segdata.errors import LabelError, LayoutError
@@ -200,7 +201,8 @@ def told_inside(path: Path) -> Encoding | None:
 
 def _label_images(predictions: Path) -> Path:
     """Return the folder of label images where `segdata predict` wrote overlays and the like beside it."""
-    if not any(predictions.glob("predict*.json")):  # a shard's report has its number in the name
+    report = predictions / "predict.json"
+    if not report.exists() and not find_shard_reports(report):
         return predictions
     if not (predictions / "labels").is_dir():
         raise LayoutError(f"{predictions}: holds no labels. Predict with --write labels, into another folder.")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from segdata.batch.artifact import facts_to_keep, read_provenance
-from segdata.batch.report import read_report
+from segdata.batch.report import find_shard_reports, read_report
 from segdata.batch.run import Job, Plan, RunResult, run_plan
 from segdata.batch.work import BatchSettings, Outcome
 from segdata.codecs.png import read_bytes
@@ -221,7 +221,8 @@ def _outside(source: Path, destination: Path, samples: Sequence[LabeledImage]) -
     labels = [sample.label for sample in samples if sample.label is not None]
     real = {folder: folder.resolve() for folder in {label.parent for label in labels}}
     inside = {label for label in labels if (real[label.parent] / label.name).is_relative_to(real_destination)}
-    if inside and not (destination / "convert.json").exists():
+    report = destination / "convert.json"
+    if inside and not report.exists() and not find_shard_reports(report):
         raise SettingsError(f"{destination}: DST holds labels of SRC, first {min(inside)}. Choose another DST.")
     return [sample for sample in samples if sample.label not in inside]
 

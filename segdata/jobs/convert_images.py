@@ -19,7 +19,8 @@ def place_image(image: Path, target: Path, mode: ImageMode) -> None:
 def image_is_placed(image: Path, target: Path, mode: ImageMode, *, overwrite: bool = False) -> bool:
     """Say whether an image stands at its place in the way asked for.
 
-    A copy counts as whole by its size; a shorter one was truncated by a crash and is to be recreated.
+    A copy counts as whole by its size; one that is only the beginning of the image was truncated by a crash and is to
+    be recreated.
 
     Raises
     ------
@@ -32,8 +33,7 @@ def image_is_placed(image: Path, target: Path, mode: ImageMode, *, overwrite: bo
         return False
     if _is_as_asked(image, target, mode):
         return True
-    truncated = mode == "copy" and target.is_file() and not target.is_symlink() and _size(target) < _size(image)
-    if overwrite or truncated:
+    if overwrite or (mode == "copy" and _is_beginning(target, image)):
         return False
     raise StoreError(f"{target}: is something else than a {mode} of {image}. Choose another DST, or pass --overwrite.")
 
@@ -52,6 +52,14 @@ def refuse_other_disk(image: Path, destination: Path) -> None:
             f"{destination}: lies on another file system than the images ({image.parent}), which hard links cannot "
             "cross. Pass --images symlink or copy, or choose a DST beside SRC."
         )
+
+
+def _is_beginning(target: Path, image: Path) -> bool:
+    """Say whether a file holds the first bytes of an image and no more."""
+    if target.is_symlink() or not target.is_file() or _size(target) >= _size(image):
+        return False
+    with target.open("rb") as ours, image.open("rb") as theirs:
+        return all(part == theirs.read(len(part)) for part in iter(lambda: ours.read(1 << 20), b""))
 
 
 def _is_as_asked(image: Path, target: Path, mode: ImageMode) -> bool:

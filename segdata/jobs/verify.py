@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from segdata.batch.artifact import describe_difference
-from segdata.batch.report import find_shard_reports, read_report, read_shard_reports
+from segdata.batch.report import find_shard_reports, read_report, read_shard_reports, refuse_missing_fields
 from segdata.batch.runners import run_batch
 from segdata.batch.work import BatchSettings, Outcome
 from segdata.codecs.png import read_bytes
@@ -160,8 +160,9 @@ def verify(
     faults = [fault for index in indexes for fault in faults_of(index)]
     checked: list[_Checked] = []
     for path, report in reports.items():
-        checker = CHECKERS[report["tool"]](report["settings"], rules, Path(report["source"]))
-        checked.append(_check_outputs(path, report, checker, deep, batch))
+        with refuse_missing_fields(path):
+            checker = CHECKERS[report["tool"]](report["settings"], rules, Path(report["source"]))
+            checked.append(_check_outputs(path, report, checker, deep, batch))
     unnamed = list(_unnamed_files(folder, checked))
     checked = [_check_unnamed(one, unnamed, batch) if one.is_running else one for one in checked]
     faults += [fault for one in checked for fault in (*_faults_of_report(one), *one.faults())]

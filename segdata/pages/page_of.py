@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from segdata.batch.report import read_report
+from segdata.batch.report import read_report, refuse_missing_fields
 from segdata.errors import SettingsError
 from segdata.experiments.grid import GRID
 from segdata.experiments.results import METRICS
@@ -53,7 +53,8 @@ def page_of(
     for name in (*CONVERSIONS, STORE):
         report = read_report(path / name)
         if report is not None and report.get("totals"):
-            sections = (sections_of_store if name == STORE else sections_of_conversion)(path, report)
+            with refuse_missing_fields(path / name):
+                sections = (sections_of_store if name == STORE else sections_of_conversion)(path, report)
             return page(f"{'Stored targets' if name == STORE else 'Converted labels'} {path.name}", sections)
     raise SettingsError(
         f"{path}: is neither a run, an experiment, a converted data set nor stored targets: it has no {RECIPE} with "

@@ -17,7 +17,7 @@ from segdata.codecs.png import decode_bands, decode_label, decode_pixels, read_b
 from segdata.codecs.png_chunks import split_png
 from segdata.cpp.store import decode_cpp, read_cpp_bytes
 from segdata.errors import LabelError, SettingsError, StoreError
-from segdata.files import read_regular
+from segdata.files import open_regular, read_regular
 from segdata.labels.classes import ClassTable, train_id_lookup
 from segdata.labels.mapping import Encoding
 from segdata.labels.reading import LabelMeaning, ignore_unsure, read_ids, refuse_contradiction, to_class_ids
@@ -289,7 +289,7 @@ def _refuse_other_size(item: IndexItem, size: tuple[int, int]) -> None:
     if item.image_path is None:
         return
     try:
-        with Image.open(item.image_path) as image:
+        with open_regular(item.image_path) as file, Image.open(file) as image:
             found = (image.height, image.width)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return

@@ -7,7 +7,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from segdata.codecs.npz import DIGEST_SIZE, Member, _digest, encode_npz, read_array, split_npz
+from segdata.codecs.npz import _END, DIGEST_SIZE, Member, _digest, encode_npz, read_array, split_npz
 from segdata.errors import StoreError
 
 ARRAYS = {"a": np.arange(12, dtype=np.uint8).reshape(3, 4), "b": np.zeros(0, np.uint16)}
@@ -51,6 +51,21 @@ def test_every_flipped_bit_is_found():
         flipped[bit // 8] ^= 1 << bit % 8
         with pytest.raises(StoreError, match=r"x\.npz: is damaged"):
             split_npz(bytes(flipped), "x.npz")
+
+
+def test_members_that_share_their_bytes_are_refused():
+    """Else a file of 2 MB asks for 20 GB."""
+    body = encode_npz({"a": np.zeros(1000, np.uint8)})[:-DIGEST_SIZE]
+    end = body[-_END.size :]
+    *_, start, _comment = _END.unpack(end)
+    member = body[start : -_END.size]
+    again = [member.replace(b"a.npy", b"%c.npy" % name) for name in b"bcdefgh"]
+    directory = b"".join([member, *again])
+    fields = list(_END.unpack(end))
+    fields[3:7] = [8, 8, len(directory), start]
+    forged = body[:start] + directory + _END.pack(*fields)
+    with pytest.raises(StoreError, match="says what cannot be"):
+        split_npz(with_digest(forged + bytes(DIGEST_SIZE)), "x.npz")
 
 
 def test_every_truncation_is_found():

@@ -122,9 +122,21 @@ def test_every_flipped_byte_of_an_output_is_mended(vistas, tmp_path):
 def test_a_torn_copy_is_made_anew(vistas, tmp_path):
     convert(vistas, tmp_path / "out", images="copy")
     image = next((tmp_path / "out/leftImg8bit").rglob("*.jpg"))
-    image.write_bytes(b"")
+    whole = (vistas / "training/images/-a b.jpg").read_bytes()
+    for torn in (b"", whole[:-1]):
+        image.write_bytes(torn)
+        convert(vistas, tmp_path / "out", images="copy")
+        assert image.read_bytes() == whole
+
+
+def test_a_smaller_image_in_the_place_of_a_copy_is_kept(vistas, tmp_path):
+    """As one in which faces were blurred."""
     convert(vistas, tmp_path / "out", images="copy")
-    assert image.read_bytes() == (vistas / "training/images/-a b.jpg").read_bytes()
+    image = next((tmp_path / "out/leftImg8bit").rglob("*.jpg"))
+    image.write_bytes(b"blurred")
+    outcomes, _ = convert(vistas, tmp_path / "out", images="copy")
+    assert "is something else than a copy of" in next(one.message for one in outcomes if one.status == "error")
+    assert image.read_bytes() == b"blurred"
 
 
 def test_other_settings_are_refused_by_name(vistas, tmp_path):

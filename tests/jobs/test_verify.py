@@ -349,6 +349,15 @@ def test_a_damaged_report_is_refused(tmp_path: Path) -> None:
         verify(tmp_path)
 
 
+def test_a_report_without_what_is_needed_of_it_is_refused(made: Made) -> None:
+    report = json.loads((made.out / f"{made.tool}.json").read_text())
+    for entry in report["files"].values():
+        del entry["digest"]
+    (made.out / f"{made.tool}.json").write_text(json.dumps(report))
+    with pytest.raises(StoreError, match=r"\.json: is damaged \(it lacks 'digest'\)"):
+        verify(made.out)
+
+
 def make_index(folder: Path) -> Path:
     """Write three labels and their index, and return the index."""
     (folder / "labels").mkdir()
