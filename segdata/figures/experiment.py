@@ -9,6 +9,7 @@ from segdata.figures.lettering import font
 
 _INK, _GRAY, _PALE, _PAPER = (33, 37, 41), (134, 142, 150), (222, 226, 230), (255, 255, 255)
 _COLORS = ((134, 142, 150), (25, 113, 194), (232, 89, 12), (47, 158, 68), (156, 54, 181), (12, 133, 153), (201, 42, 42))
+_WAY = ((25, 113, 194), (156, 54, 181), (232, 89, 12))
 _WIDTH, _HEIGHT, _MARGIN, _TOP, _BOTTOM = 1400, 640, 90, 110, 90
 _PLOT = 580  # width of each of the two plots
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
@@ -27,12 +28,13 @@ def experiment_figure(summary: Summary) -> Image.Image:
 
 def _draw_runs(pen: ImageDraw.ImageDraw, summary: Summary, left: int) -> None:
     values = [value for arm in summary.arms for value in arm.values]
-    scale = _Scale.over(values)
+    spread = [arm for arm in summary.arms if not math.isnan(arm.std)]
+    scale = _Scale.over(values + [arm.mean + side * arm.std for arm in spread for side in (-1, 1)])
     _draw_grid(pen, scale, left)
     column = _PLOT / len(summary.arms)
     for number, arm in enumerate(summary.arms):
         x = left + column * (number + 0.5)
-        color = _COLORS[number % len(_COLORS)]
+        color = _color(number, len(summary.arms))
         pen.text((x, _HEIGHT - _BOTTOM + 14), arm.name, _INK, font(18 if len(summary.arms) < 6 else 14), anchor="mt")
         for run, value in enumerate(arm.values):
             at = x + (run - (len(arm.values) - 1) / 2) * min(14.0, column / (len(arm.values) + 1))
@@ -53,17 +55,27 @@ def _draw_curves(pen: ImageDraw.ImageDraw, summary: Summary, left: int) -> None:
     _draw_grid(pen, scale, left)
     last = max(step for step, _ in points)
     for number, (name, curve) in enumerate(summary.curves.items()):
-        color = _COLORS[number % len(_COLORS)]
+        color = _color(number, len(summary.curves))
         line = [(left + _PLOT * step / last, scale.y(value)) for step, value in curve]
         if len(line) > 1:
             pen.line(line, color, 3, joint="curve")
         for x, y in line:
             pen.ellipse((x - 4, y - 4, x + 4, y + 4), color)
-        if len(summary.curves) <= len(_COLORS):
-            pen.text((left + 16, _TOP + 6 + 26 * number), name, color, font(18))
+        size = 18 if len(summary.curves) <= len(_COLORS) else 14
+        pen.text((left + 16, _TOP + 6 + 1.4 * size * number), name, color, font(size))
     for step in sorted({step for step, _ in points}):
         pen.text((left + _PLOT * step / last, _HEIGHT - _BOTTOM + 14), f"{step:,}", _GRAY, font(16), anchor="mt")
     pen.text((left + _PLOT / 2, _HEIGHT - 30), "steps, mean over the runs", _GRAY, font(16), anchor="mm")
+
+
+def _color(number: int, of: int) -> tuple[int, int, int]:
+    """Return the color of an arm: of many, a place on a way from blue over violet to orange."""
+    if of <= len(_COLORS):
+        return _COLORS[number]
+    place = number / (of - 1) * (len(_WAY) - 1)
+    start = min(int(place), len(_WAY) - 2)
+    red, green, blue = (round(a + (place - start) * (b - a)) for a, b in zip(_WAY[start], _WAY[start + 1], strict=True))
+    return red, green, blue
 
 
 class _Scale:
