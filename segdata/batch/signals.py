@@ -36,13 +36,10 @@ class StopFlag:
     ----------
     raise_second : bool
         Whether a second signal raises `Interrupted`, for a user who does not want to wait.
-    limit : float, optional
-        Seconds from the first signal until the process ends at once, unless `in_time` is called before.
     """
 
-    def __init__(self, *, raise_second: bool = True, limit: float | None = None) -> None:
+    def __init__(self, *, raise_second: bool = True) -> None:
         self.signal: int | None = None
-        self.limit = limit
         self._raise_second = raise_second
         self._answered = threading.Event()
 
@@ -62,24 +59,26 @@ class StopFlag:
         """Say that the signal was answered: the limit no longer holds."""
         self._answered.set()
 
-    def end_late(self, number: int) -> None:
-        """End the process unless the signal is answered within the limit; called in a thread of its own."""
-        if self.limit is not None and not self._answered.wait(self.limit):
-            _end_at_once(number, self.limit)
+    def wait(self, seconds: float) -> bool:
+        """Wait until that was said, and tell whether it was within so many seconds."""
+        return self._answered.wait(seconds)
 
 
 @contextmanager
 def stop_on_signals(
     signals: tuple[signal.Signals, ...] = BATCH_SIGNALS, *, raise_second: bool = True, limit: float | None = None
 ) -> Iterator[StopFlag]:
-    """Note signals in a flag while the block runs; outside the main thread, nothing changes. See `StopFlag`."""
-    flag = StopFlag(raise_second=raise_second, limit=limit)
+    """Note signals in a flag while the block runs; outside the main thread, nothing changes. See `StopFlag`.
+
+    `limit` is how many seconds after the first signal the process ends at once, unless `StopFlag.in_time` is called.
+    """
+    flag = StopFlag(raise_second=raise_second)
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
     before = {number: signal.signal(number, flag.receive) for number in signals}
     try:
-        with nullcontext() if limit is None else _watched(flag, signals):
+        with nullcontext() if limit is None else _watched(flag, signals, limit):
             yield flag
     finally:
         flag.in_time()
@@ -88,8 +87,8 @@ def stop_on_signals(
 
 
 @contextmanager
-def _watched(flag: StopFlag, signals: tuple[signal.Signals, ...]) -> Iterator[None]:
-    """Hold the process to the flag's limit while the block runs.
+def _watched(flag: StopFlag, signals: tuple[signal.Signals, ...], limit: float) -> Iterator[None]:
+    """Hold the process to a limit while the block runs.
 
     A handler in Python runs only when the main thread comes back from a library, which may wait for another process
     without end. The interpreter's own handler writes the number of the signal to a file at once, and a thread reads it.
@@ -100,7 +99,8 @@ def _watched(flag: StopFlag, signals: tuple[signal.Signals, ...]) -> Iterator[No
     def watch() -> None:
         while (told := os.read(reading, 1)) and told[0]:
             if told[0] in signals:
-                flag.end_late(told[0])
+                if not flag.wait(limit):
+                    _end_at_once(told[0], limit)  # pragma: no cover
                 return
 
     thread = threading.Thread(target=watch, daemon=True)

@@ -107,6 +107,20 @@ def test_a_process_that_waits_in_a_library_is_ended_too() -> None:
     assert ended.stderr.startswith("segdata: SIGTERM was not answered within 0.1 s")
 
 
+def test_the_first_signal_of_those_asked_for_is_waited_for() -> None:
+    before = signal.getsignal(signal.SIGUSR2)
+    signal.signal(signal.SIGUSR2, lambda *_: None)
+    try:
+        with stop_on_signals(limit=60) as stop:
+            signal.raise_signal(signal.SIGUSR2)
+            assert (stop.signal, stop.wait(0)) == (None, False)
+            signal.raise_signal(signal.SIGTERM)
+            stop.in_time()
+            assert (stop.signal, stop.wait(0)) == (signal.SIGTERM, True)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+
+
 def test_a_signal_that_was_answered_has_no_limit_any_more() -> None:
     ended = run(
         "import signal, time\n"
