@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all, and what to say when it cannot be done."""
+"""Listing folders, writing a file whole or not at all, and what to say when it cannot be done."""
 
 import contextlib
 import errno
@@ -82,6 +82,8 @@ def read_regular(path: Path, limit: int = -1) -> bytes:
 def files_at(folder: Path, depth: int) -> Iterator[Path]:
     """Yield what lies a number of folders down, in any order; nothing where there is no such folder.
 
+    Hidden files and folders, whose names begin with a dot, are left out.
+
     Raises
     ------
     OSError
@@ -91,7 +93,7 @@ def files_at(folder: Path, depth: int) -> Iterator[Path]:
     if not folder.is_dir():
         return
     with os.scandir(folder) as entries:
-        inner = [folder / entry.name for entry in entries]
+        inner = [folder / entry.name for entry in entries if not entry.name.startswith(".")]
     if depth == 0:
         yield from inner
     else:
@@ -99,20 +101,72 @@ def files_at(folder: Path, depth: int) -> Iterator[Path]:
             yield from files_at(path, depth - 1)
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder, links to folders not followed; nothing where there is no such folder.
+def files_below(
+    folder: Path,
+    suffixes: tuple[str, ...] | None = None,
+    *,
+    hidden: bool = False,
+    links: bool = True,
+    skip: Callable[[str, set[str]], bool] | None = None,
+    unlistable: list[Path] | None = None,
+) -> Iterator[Path]:
+    """Yield the files below a folder, in any order; nothing where there is no such folder.
+
+    Each folder is entered once, so that a link back to one already listed ends there.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to begin.
+    suffixes : tuple of str, optional
+        What names end with, in lower case; a name may have it in any case. Whatever is named so is yielded and not
+        entered, also a folder or a broken link: reading it gives the error that names it. By default every file.
+    hidden : bool
+        Also yield files, and enter folders, whose names begin with a dot.
+    links : bool
+        Also enter links to folders.
+    skip : callable, optional
+        Given the name of a folder and the names of all folders beside it, tells whether to leave it out.
+    unlistable : list of Path, optional
+        Takes the folders below `folder` that cannot be listed, which are otherwise an error.
 
     Raises
     ------
     OSError
-        If a folder cannot be listed.
+        If `folder` cannot be listed, or one below it and there is no `unlistable`.
     """
+    waiting, seen = [folder] if folder.is_dir() else [], set[tuple[int, int]]()
+    while waiting:
+        place = waiting.pop()
+        try:
+            status = place.stat()
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            # Real folders before links, so that a tree is listed under its own name.
+            entries = sorted(os.scandir(place), key=lambda entry: (entry.is_symlink(), entry.name))
+        except OSError:
+            if unlistable is None or place == folder:
+                raise
+            unlistable.append(place)
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        inner = []
+        for entry in entries:
+            if entry.name.startswith(".") and not hidden:
+                continue
+            if suffixes is not None and entry.name.lower().endswith(suffixes):
+                yield Path(entry.path)
+            elif _is_folder(entry):
+                inner += [Path(entry.path)] if links or not entry.is_symlink() else []
+            elif suffixes is None:
+                yield Path(entry.path)
+        names = {path.name for path in inner}
+        waiting.extend(path for path in reversed(inner) if skip is None or not skip(path.name, names))
 
-    def refuse(error: OSError) -> None:
-        raise error
 
-    for place, _, names in os.walk(folder, onerror=refuse) if folder.is_dir() else ():
-        yield from (Path(place, name) for name in names)
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a folder or a link to one; links in a circle are none."""
+    return Path(entry.path).is_dir() if entry.is_symlink() else entry.is_dir()
 
 
 def digest_of_bytes(data: bytes) -> str:

@@ -126,9 +126,9 @@ def test_options_of_label_images_are_refused_for_a_model(run):
 
 
 def test_every_option_is_of_a_model_of_label_images_or_of_both():
-    both = {"checkpoint", "split", "splits", "boundary", "predictions", "labels", "as_json", "help"}
+    both = {"checkpoint", "splits", "boundary", "predictions", "labels", "as_json", "help", "verbosity"}
     names = {option.name for option in command.params}
-    assert names - both == set(_OF_MODELS | _OF_LABELS)
+    assert names - both == _OF_MODELS | _OF_LABELS
 
 
 def test_label_images_are_measured_without_torch_and_pydantic(predictions, city):

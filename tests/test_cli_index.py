@@ -78,6 +78,18 @@ def test_a_shard_says_how_to_go_on(labels, tmp_path):
     assert "2 already there" in invoke(labels, "-o", tmp_path / "x.npz").stdout
 
 
+def test_a_shard_names_those_that_have_to_run_again(labels, tmp_path):
+    words = [labels, "-o", tmp_path / "x.npz"]
+    invoke(*words, "--shard", "2/2")
+    for path in labels.iterdir():
+        path.write_bytes(encode_label(LABEL[:2]))
+    result = invoke(*words, "--shard", "1/2")
+    told = "The last shard to end writes it. To run again, as their files have changed since: 2/2.\n"
+    assert (result.exit_code, result.stderr.endswith(told)) == (0, True), result.stderr
+    assert "not written yet" not in invoke(*words, "--shard", "2/2").stderr
+    assert (tmp_path / "x.npz").exists()
+
+
 def test_the_last_shard_replaces_an_index_that_is_there(labels, tmp_path):
     invoke(labels, "-o", tmp_path / "x.npz")
     (labels / "a.png").write_bytes(encode_label(LABEL[:2]))

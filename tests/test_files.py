@@ -10,6 +10,8 @@ import pytest
 from segdata.errors import SettingsError, StoreError
 from segdata.files import (
     explain_os_error,
+    files_at,
+    files_below,
     link_atomic,
     only_run_in,
     place_atomic,
@@ -19,6 +21,13 @@ from segdata.files import (
     sweep_temporaries,
     write_atomic,
 )
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
 
 
 def names(folder: Path) -> list[str]:
@@ -203,3 +212,34 @@ def test_a_durable_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, mo
     done.clear()
     write_atomic(tmp_path / "b", b"abc")
     assert done == ["rename"]
+
+
+def found(root: Path, *arguments: tuple[str, ...], **settings: bool) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in files_below(root, *arguments, **settings))  # type: ignore[arg-type]
+
+
+def test_files_below_a_folder_are_found_behind_links_too_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    root = touch(tmp_path, "elsewhere/1.png", "root/a/2.PNG", "root/a/notes.txt", "root/.hidden.png", "root/.b/3.png")
+    root /= "root"
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    assert found(root) == ["a/2.PNG", "a/notes.txt", "linked/1.png"]
+    assert found(root, (".png",)) == ["a/2.PNG", "linked/1.png"]
+    assert found(root, hidden=True, links=False) == [".b/3.png", ".hidden.png", "a/2.PNG", "a/notes.txt"]
+
+
+def test_links_in_a_circle_and_second_names_of_a_folder_end_the_walk(tmp_path: Path) -> None:
+    touch(tmp_path, "z/1.png")
+    for link, target in {"z/back": tmp_path, "a": tmp_path / "z", "self": Path("self")}.items():
+        (tmp_path / link).symlink_to(target)
+    assert found(tmp_path, (".png",)) == ["z/1.png"]
+    assert found(tmp_path) == ["self", "z/1.png"]
+
+
+def test_below_what_is_not_a_folder_there_are_no_files(tmp_path: Path) -> None:
+    assert found(tmp_path / "nowhere") == []
+
+
+def test_files_at_a_depth_are_found_behind_links_too_and_hidden_ones_are_not(tmp_path: Path) -> None:
+    touch(tmp_path, "root/a/1.png", "root/a/.2.png", "root/.b/3.png", "elsewhere/4.png")
+    (tmp_path / "root/c").symlink_to(tmp_path / "elsewhere")
+    assert sorted(path.name for path in files_at(tmp_path / "root", 1)) == ["1.png", "4.png"]

@@ -8,7 +8,9 @@ by key: ``status`` "ok" with the facts of the file, or "error" with the ``messag
 and ``target`` as paths relative to SRC and DST, which is what `segdata verify` goes by.
 
 A shard writes ``<report>.shard-I-of-N.json`` beside the place of the whole report. Its entries also hold the facts that
-only the totals need, so that the last shard to end can write the whole report and remove the shards'.
+only the totals need, so that the last shard to end can write the whole report and remove the shards'; and
+``file_states`` says by key which size and time of change the files had that an entry was made from (see
+`segdata.batch.shards`).
 """
 
 import json

@@ -12,7 +12,7 @@ start. It stays "running" where --fail-fast left files untried; these keep the e
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -23,15 +23,16 @@ from segdata.batch.report import (
     encode_report,
     entry_of,
     find_shard_reports,
-    outcome_of,
     read_report,
     read_shard_reports,
     shard_report,
 )
 from segdata.batch.runners import run_batch, take_shard
+from segdata.batch.shards import FileStates, ShardResults, Waiting, states_of
 from segdata.batch.work import BatchSettings, Outcome
 from segdata.errors import SettingsError, StoreError
 from segdata.files import explain_os_error, only_run_in, sweep_temporaries, write_atomic
+from segdata.logs import logger
 
 SECONDS_TO_WAIT = 60.0
 """How long a shard waits for another one that is summing up."""
@@ -77,7 +78,8 @@ class Job(ABC, Generic[ItemType]):
         Raises
         ------
         StoreError
-            If something else is there; `StaleError` if the output is of other bytes of its source.
+            If something else is there; `StaleError` if outputs are of other bytes of their source and nothing else is
+            there, so that --update may replace them all.
         """
 
     @abstractmethod
@@ -112,6 +114,16 @@ class Plan(ABC, Generic[ItemType]):
         return self.destination / f"{self.tool}.json"
 
     @property
+    def product(self) -> Path:
+        """What the last shard to end writes, for the line that says that it is not there yet; the report."""
+        return self.report
+
+    @property
+    def totals_of_plan(self) -> Mapping[str, Any]:
+        """Return the part of the totals that follows from the plan alone, whatever becomes of its items; nothing."""
+        return {}
+
+    @property
     @abstractmethod
     def recorded(self) -> Mapping[str, Any]:
         """All that determines the outputs, JSON-able, with digests of what was read from files (a mapping, a table)."""
@@ -120,6 +132,10 @@ class Plan(ABC, Generic[ItemType]):
     @abstractmethod
     def job(self) -> Job[ItemType]:
         """What is done with each item."""
+
+    def sources(self, item: ItemType) -> Sequence[Path]:
+        """Return the files that decide the outcome of an item; `item.source` below `source`."""
+        return [self.source / item.source]
 
     @abstractmethod
     def targets(self, item: ItemType) -> Sequence[Path]:
@@ -231,6 +247,7 @@ class _Run(Generic[ItemType]):
     def __init__(self, plan: Plan[ItemType], mine: Sequence[ItemType], batch: BatchSettings) -> None:
         self.plan, self.mine, self.batch = plan, mine, batch
         self.report = shard_report(plan.report, batch.shard)
+        self.file_states: FileStates = {}
         self.head: dict[str, Any] = {
             "tool": plan.tool,
             "segdata": __version__,
@@ -257,6 +274,8 @@ class _Run(Generic[ItemType]):
             before = self._refuse_other_settings()
             sweep_temporaries(targets)
             self._write_running(before)
+            if self._is_shard:  # before a file is read: what changes later is seen to have changed
+                self.file_states = states_of(self.plan, self.mine)
             try:
                 yield
             finally:
@@ -275,6 +294,8 @@ class _Run(Generic[ItemType]):
         """
         totals = dict(self.plan.totals(outcomes))
         whole = self._whole(outcomes, totals, self.mine, keep_facts=self._is_shard)
+        if self._is_shard and not self.batch.dry_run:
+            whole["file_states"] = self.file_states
         if not self.batch.dry_run:
             try:
                 write_atomic(self.report, encode_report(whole), durable=True)
@@ -288,34 +309,72 @@ class _Run(Generic[ItemType]):
     def sum_up_shards(self, finish: Callable[[list[Outcome]], None] | None) -> list[Outcome] | None:
         """Write the whole report if this was the last shard to end; return the outcomes of all items then.
 
-        Whoever ends last finds no other shard holding the folder, and all their reports written.
+        Whoever ends last finds no other shard holding the folder, and all their reports written. Where a report is
+        missing, or of files that have changed since, the outputs of that shard are looked at.
         """
         if not self._is_shard or self.batch.dry_run:
             return None
+        shards = ShardResults(self.plan, self.batch, self.head["settings"])
+        folder, waiting = self.report.parent, Waiting()
         try:
-            with only_run_in(self.report.parent):
-                return self._sum_up_held(finish)
+            with only_run_in(folder):
+                outcomes, waiting = self._sum_up_held(shards, finish)
+            while waiting.parts - shards.looked_at:
+                # It may take minutes: others may begin meanwhile, and those that end leave the sum to this one.
+                with only_run_in(folder, shared=True, patience=SECONDS_TO_WAIT):
+                    shards.look_at_outputs(waiting.parts)
+                with only_run_in(folder):
+                    outcomes, waiting = self._sum_up_held(shards, finish)
         except SettingsError:  # another shard is at work, and sums up when it ends
+            outcomes, waiting = None, Waiting()
+        except FileNotFoundError:  # another shard has summed up, and removed the folder of an index's parts
             return None
+        else:
+            if not waiting.parts:
+                return outcomes
+        if self.batch.progress:
+            told = waiting.describe(self.batch.shard[1])
+            logger.info(f"{self.plan.product}: not written yet. The last shard to end writes it.{told}")
+        return None
 
-    def _sum_up_held(self, finish: Callable[[list[Outcome]], None] | None) -> list[Outcome] | None:
-        parts = self.batch.shard[1]
-        paths = [shard_report(self.plan.report, (part, parts)) for part in range(1, parts + 1)]
-        shards = read_shard_reports(paths)
-        if len(shards) < parts or any(
-            shard["state"] == "running" or shard["settings"] != self.head["settings"] for shard in shards
-        ):
-            return None
-        entries = {key: entry for shard in shards for key, entry in shard["files"].items()}
-        if entries.keys() != {item.key for item in self.plan.items}:
-            return None
-        outcomes = [outcome_of(key, entry) for key, entry in sorted(entries.items())]
-        whole = self._whole(outcomes, self.plan.totals(outcomes), self.plan.items, keep_facts=False)
-        write_atomic(self.plan.report, encode_report(whole), durable=True)
-        _remove(find_shard_reports(self.plan.report))
-        if finish is not None:
-            finish(outcomes)
-        return outcomes
+    def _sum_up_held(
+        self, shards: ShardResults[ItemType], finish: Callable[[list[Outcome]], None] | None
+    ) -> tuple[list[Outcome] | None, Waiting]:
+        """Return the outcomes of all items if this shard sums up, and else which shards are waited for."""
+        if not self.report.exists():  # another shard has summed up since this one ended
+            return None, Waiting()
+        outcomes, waiting = shards.gather()
+        if not waiting.parts:
+            whole = self._whole(outcomes, self.plan.totals(outcomes), self.plan.items, keep_facts=False)
+            write_atomic(self.plan.report, encode_report(whole), durable=True)
+            _remove(find_shard_reports(self.plan.report))
+            if finish is not None:
+                finish(outcomes)
+            return outcomes, waiting
+        if finish is None and not waiting.changed and self._is_told_already():
+            _remove(find_shard_reports(self.plan.report))
+            return None, Waiting()
+        return None, waiting
+
+    def _is_told_already(self) -> bool:
+        """Say whether the whole report that is there says all that the shards' do, none of which has an error.
+
+        As where another shard summed up with what an earlier submission left, and nothing had changed since.
+        """
+        whole = read_report(self.plan.report)
+        if whole is None or whole["state"] == "running" or whole["settings"] != self.head["settings"]:
+            return False
+        entries = whole.get("files", {})
+        told = {key: entry for key, entry in entries.items() if entry["status"] == "ok"}
+        return (
+            entries.keys() == {item.key for item in self.plan.items}
+            and as_json(self.plan.totals_of_plan).items() <= whole.get("totals", {}).items()
+            and all(
+                shard["state"] == "complete"
+                and all(_without_pixels(entry) == told.get(key) for key, entry in shard.get("files", {}).items())
+                for shard in read_shard_reports(find_shard_reports(self.plan.report))
+            )
+        )
 
     def _whole(
         self,
@@ -327,8 +386,8 @@ class _Run(Generic[ItemType]):
     ) -> dict[str, Any]:
         """Return the report of these outcomes; the pixels of each class stay in the outputs, the totals and shards."""
         places = {item.key: {"source": item.source, "target": item.target} for item in items}
-        shown = outcomes if keep_facts else [_without_pixels(outcome) for outcome in outcomes]
-        tried = {outcome.key: places.get(outcome.key, {}) | entry_of(outcome) for outcome in shown}
+        shorten = dict if keep_facts else _without_pixels
+        tried = {outcome.key: places.get(outcome.key, {}) | shorten(entry_of(outcome)) for outcome in outcomes}
         untried = places.keys() - tried.keys()
         return self.head | {
             "state": "running" if untried else "faulty" if exit_code(outcomes) else "complete",
@@ -394,6 +453,6 @@ def _remove(paths: Sequence[Path]) -> None:
         path.unlink(missing_ok=True)
 
 
-def _without_pixels(outcome: Outcome) -> Outcome:
+def _without_pixels(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Leave the pixels of each class to the output and the totals; the report keeps one short line per file."""
-    return replace(outcome, facts={name: fact for name, fact in outcome.facts.items() if name != "pixels"})
+    return {name: fact for name, fact in entry.items() if name != "pixels"}

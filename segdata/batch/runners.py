@@ -15,7 +15,7 @@ from segdata.batch.signals import Interrupted, StopFlag, stop_on_signals
 from segdata.batch.work import BatchSettings, ItemType, Outcome, Work, work_on
 from segdata.logs import progress_bar
 
-__all__ = ["BatchSettings", "Outcome", "run_batch", "stream_batch", "take_shard"]
+__all__ = ["BatchSettings", "Outcome", "run_batch", "split_shards", "stream_batch", "take_shard"]
 
 
 Runner = Callable[[Work[Any], Sequence[Any], BatchSettings, StopFlag], Iterator[Outcome]]
@@ -86,10 +86,17 @@ def take_shard(items: Sequence[ItemType], shard: tuple[int, int]) -> list[ItemTy
     shard : (int, int)
         ``(I, N)`` with I from 1 to N; a key belongs to part ``1 + hash(key) mod N``, with BLAKE2b as the hash.
     """
-    keys = [item.key for item in items]
-    assert len(set(keys)) == len(keys), "two items of a batch have the same key"
     part, parts = shard
-    return [item for item, key in zip(items, keys, strict=True) if _hash(key) % parts == part - 1]
+    return split_shards(items, parts)[part - 1]
+
+
+def split_shards(items: Sequence[ItemType], parts: int) -> list[list[ItemType]]:
+    """Return the items of every shard of `parts`, as `take_shard` returns one."""
+    assert len({item.key for item in items}) == len(items), "two items of a batch have the same key"
+    shards: list[list[ItemType]] = [[] for _ in range(parts)]
+    for item in items:
+        shards[_hash(item.key) % parts].append(item)
+    return shards
 
 
 def _run_here(

@@ -68,9 +68,10 @@ def command(
 ) -> None:
     """Convert any folder of label images by a mapping.
 
-    SRC is by default the current folder; every PNG below it is a label of ids, gray or palette. Outputs go to the same
-    relative paths below DST, by default a folder beside SRC named SRC-converted, and what became of each class and file
-    to DST/convert.json. After an interruption, the same command continues.
+    SRC is by default the current folder; every PNG below it is a label of ids, gray or palette; where names are
+    those of Cityscapes, every *_labelIds.png. Outputs go to the same relative paths below DST, by default a folder
+    beside SRC named SRC-converted, and what became of each class and file to DST/convert.json. After an interruption,
+    the same command continues.
 
     \b
     Example:

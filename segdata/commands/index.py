@@ -108,8 +108,6 @@ def command(
     code = conclude(outcomes, as_json=as_json, result=result, most_errors=MOST_ERRORS)
     if code:
         logger.info(f"{plan.output}: not written. Fix or remove the files above and run it again; done work is kept.")
-    elif index is None and batch.shard[1] > 1:
-        logger.info(f"{plan.output}: not written yet. The last shard to end writes it.")
     sys.exit(code)
 
 

@@ -89,13 +89,22 @@ class ConvertPlan(Plan[ConvertItem]):
         """What is done with each label."""
         return ConvertJob(settings=self.settings, images=self.images)
 
+    def sources(self, item: ConvertItem) -> list[Path]:
+        """Return the label, and the image that is placed beside it."""
+        return [source for source, _ in item.links()]
+
     def targets(self, item: ConvertItem) -> list[Path]:
         """Return the files that an item may write."""
         return [target for _, target in item.links()]
 
     def totals(self, outcomes: Sequence[Outcome]) -> dict[str, Any]:
         """Return the pixels of each class before and after, and what has no label."""
-        return sum_up(outcomes, self.settings.mapping) | {"without_label": self.without_label}
+        return sum_up(outcomes, self.settings.mapping) | self.totals_of_plan
+
+    @property
+    def totals_of_plan(self) -> dict[str, Any]:
+        """Return what has no label."""
+        return {"without_label": self.without_label}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +125,10 @@ class ConvertJob(Job[ConvertItem]):
 
     def match(self, item: ConvertItem, source: bytes) -> dict[str, Any] | None:
         """Return the facts of a converted label that is valid and has its image beside it."""
+        # The image first: a label that has changed since ends the comparison, and --update then replaces both.
+        is_placed = self._image_is_placed(item, overwrite=False)
         facts = self._match_label(item, source)
-        return facts if self._image_is_placed(item, overwrite=False) else None
+        return facts if is_placed else None
 
     def make(self, item: ConvertItem, source: bytes) -> dict[str, Any]:
         """Convert the label and place the image."""
@@ -180,7 +191,7 @@ def plan_folder(source: Path, destination: Path, settings: ConvertSettings) -> C
     Raises
     ------
     LayoutError
-        If SRC holds no label.
+        If SRC holds no label, or some that would be left out without a word; see `segdata.layouts.open_labels`.
     SettingsError
         If DST is SRC, or holds labels of SRC though no run has begun there.
     """
@@ -193,7 +204,7 @@ def plan_folder(source: Path, destination: Path, settings: ConvertSettings) -> C
             source=str(sample.relative),
             target=str(sample.relative),
         )
-        for sample in _outside(source, destination, open_labels(source, "labelIds")[0])
+        for sample in _outside(source, destination, open_labels(source, "labelIds", need_all=True)[0])
         if sample.label is not None
     ]
     return ConvertPlan(tool="convert", source=source, destination=destination, items=items, settings=settings)

@@ -11,6 +11,7 @@ from segdata.files import files_below
 from segdata.labels.classes import ClassTable
 from segdata.layouts import Encoding, LabeledImage, folder, open_labels
 from segdata.layouts.cityscapes import ANNOTATIONS, is_root
+from segdata.layouts.pairs import IMAGE_SUFFIXES
 from segdata.sampling.index_builder import IndexPlan, parts_of
 from segdata.sampling.index_part import IndexItem, IndexSettings, Kind, path_below
 
@@ -118,12 +119,20 @@ def _find(source: Path, encoding: str) -> tuple[list[LabeledImage], Encoding, Ki
     try:
         return *open_labels(source, encoding), "labels"
     except LayoutError as no_labels:
-        if encoding != "auto":  # asked for labels, so targets are no answer
+        if encoding != "auto" or _holds_png(source):  # labels are asked for or there, so targets are no answer
             raise
         try:
             return folder.find(source, suffix=ENDING), "trainIds", "targets"
         except LayoutError:
             raise no_labels from None
+
+
+def _holds_png(source: Path) -> bool:
+    """Say whether a folder holds what may be labels, whatever is amiss with them."""
+    try:
+        return bool(folder.find(source))
+    except LayoutError:
+        return False
 
 
 def _item(label: LabeledImage, source: Path, images: dict[str, list[Path]]) -> IndexItem:
@@ -146,8 +155,8 @@ def _images_by_stem(images: Path, labels: set[Path | None]) -> dict[str, list[Pa
     """Return the images of a folder by their relative path without ending; labels that lie there too are none."""
     by_stem: dict[str, list[Path]] = defaultdict(list)
     images = Path(os.path.abspath(images))  # noqa: PTH100 - as the labels' paths, links stay
-    for path in sorted(files_below(images)):
-        if path.suffix.lower() in (".jpg", ".jpeg", ".png") and path not in labels:
+    for path in sorted(files_below(images, IMAGE_SUFFIXES)):
+        if path not in labels:
             by_stem[path.relative_to(images).with_suffix("").as_posix()].append(path)
     return by_stem
 

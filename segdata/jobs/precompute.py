@@ -122,6 +122,10 @@ class PrecomputePlan(Plan[PrecomputeItem]):
         """What is done with each label."""
         return PrecomputeJob(settings=self.settings)
 
+    def sources(self, item: PrecomputeItem) -> list[Path]:
+        """Return the label."""
+        return [item.label]
+
     def targets(self, item: PrecomputeItem) -> list[Path]:
         """Return the file that an item may write."""
         return [item.output]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from segdata.batch.artifact import Provenance, facts_to_keep, read_provenance
+from segdata.batch.artifact import Provenance, StaleError, facts_to_keep, read_provenance
 from segdata.batch.run import Job, Plan, RunResult, run_plan
 from segdata.batch.work import BatchSettings, Outcome
 from segdata.codecs.photos import decode_image
@@ -45,6 +45,10 @@ class PredictionPlan(Plan[ImageItem]):
         """What is done with each image."""
         return PredictionJob(self.tool, self.settings, self.predictor)
 
+    def sources(self, item: ImageItem) -> list[Path]:
+        """Return the image."""
+        return [item.image]
+
     def targets(self, item: ImageItem) -> list[Path]:
         """Return the files that an item may write."""
         return list(item.targets.values())
@@ -77,10 +81,15 @@ class PredictionJob(Job[ImageItem]):
     def match(self, item: ImageItem, source: bytes) -> dict[str, Any] | None:
         """Return the facts that all of an image's outputs hold; None if one of them is to be made."""
         recorded, digest = self.settings.recorded(), digest_of_bytes(source)
-        found = [
-            facts_to_keep(path, read_provenance(path, self.tool), tool=self.tool, settings=recorded, digest=digest)
-            for path in item.targets.values()
-        ]
+        found, stale = [], None
+        for path in item.targets.values():
+            provenance = read_provenance(path, self.tool)
+            try:
+                found.append(facts_to_keep(path, provenance, tool=self.tool, settings=recorded, digest=digest))
+            except StaleError as error:  # told after all of them: --update replaces them if none is a foreign file
+                stale = stale or error
+        if stale is not None:
+            raise stale
         return None if None in found else found[0]
 
     def make(self, item: ImageItem, source: bytes) -> dict[str, Any]:

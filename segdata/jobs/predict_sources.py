@@ -110,7 +110,7 @@ def _cityscapes_images(root: Path) -> list[ImageFile]:
     here = [root] if root.name == IMAGES else []
     trees = [*here, root / IMAGES, *sorted(root.glob(f"{IMAGES}*/{IMAGES}"))]
     paths = (path for tree in trees for path in sorted(files_at(tree, 2)))
-    named = (path for path in paths if path.name.endswith(IMAGE_ENDINGS) and not path.name.startswith("."))
+    named = (path for path in paths if path.name.endswith(IMAGE_ENDINGS))
     return [ImageFile(path, PurePosixPath(*path.parts[-3:])) for path in named]
 
 

@@ -305,7 +305,8 @@ def _unnamed_files(folder: Path, checked: Sequence[_Checked]) -> Iterator[Path]:
     """Yield files of ours, or that pass for such in a folder of outputs, which no report names."""
     targets = {target for one in checked for target in one.targets()}
     folders = {target.parent for target in targets}
-    for path in files_below(folder):
+    # Temporaries are hidden; what lies behind a link may be the output of another run, named by its own report.
+    for path in files_below(folder, hidden=True, links=False):
         if path in targets:
             continue
         if is_temporary(path.name) or any(_passes_for(path, folders, one.checker) for one in checked):

@@ -35,6 +35,7 @@ def find(
     annotation: str | None = None,
     encoding: str = "auto",
     splits: Iterable[str] | None = None,
+    need_all: bool = False,
 ) -> list[LabeledImage]:
     """List the labels of a Cityscapes root with their images, and the images that have no label.
 
@@ -49,6 +50,8 @@ def find(
         Auto-labels hold label ids.
     splits : iterable of str, optional
         Only these splits, such as ``train_extra``.
+    need_all : bool
+        Raise if a label has another encoding than the one named, and not that one.
 
     Returns
     -------
@@ -64,7 +67,8 @@ def find(
     root = Path(root)
     labels = {kind: _labels(root, kind) for kind in ANNOTATIONS if annotation in (None, kind)}
     images = _images(root)
-    chosen = choose_encoding(root, [found for by_kind in labels.values() for found in by_kind.values()], encoding)
+    found = [endings for by_kind in labels.values() for endings in by_kind.values()]
+    chosen = choose_encoding(root, found, encoding, need_all=need_all)
     items = [
         _item(root, place, endings.get(chosen), images.get(place))
         for by_kind in labels.values()
@@ -98,18 +102,24 @@ def is_root(root: str | Path) -> bool:
     return any(named) or bool(_auto_labels(root, {}))
 
 
-def choose_encoding(root: Path, found: list[dict[Encoding, Path]], wanted: str) -> Encoding:
+def choose_encoding(root: Path, found: list[dict[Encoding, Path]], wanted: str, *, need_all: bool = False) -> Encoding:
     """Return the encoding to read: the wanted one if it is there, for ``auto`` the first that every label has.
 
     Raises
     ------
     LayoutError
-        If `wanted` names no encoding, no label has it, or ``auto`` finds none that all labels have.
+        If `wanted` names no encoding, no label has it, or ``auto`` finds none that all labels have; with `need_all`
+        also if some labels do not have the wanted one.
     """
     numbers = {encoding: sum(encoding in endings for endings in found) for encoding in ENDINGS}
     counts = ", ".join(f"{number} as {encoding}" for encoding, number in numbers.items())
     if wanted != "auto":
         for encoding, number in numbers.items():
+            if encoding == wanted and need_all and 0 < number < len(found):
+                raise LayoutError(
+                    f"{root}: {len(found) - number} of {len(found)} labels have no file *{ENDINGS[encoding]} "
+                    f"({counts}). Expected is one of each. Write the missing files, or move the other labels away."
+                )
             if encoding == wanted and (number or not found):
                 return encoding
         expected = ENDINGS.get(wanted, "")  # type: ignore[call-overload]
@@ -143,8 +153,7 @@ def _deeper(root: Path, name: str) -> Iterator[Path]:
 
 def _files(tree: Path) -> list[tuple[str, str, Path]]:
     """List (split, city, path) of the files that lie two folders down in a tree, hidden names left out."""
-    paths = sorted(path for path in files_at(tree, 2) if not path.name.startswith("."))
-    return [(path.parent.parent.name, path.parent.name, path) for path in paths]
+    return [(path.parent.parent.name, path.parent.name, path) for path in sorted(files_at(tree, 2))]
 
 
 def _labels(root: Path, kind: str) -> dict[_Place, dict[Encoding, Path]]:
@@ -184,7 +193,7 @@ def _auto_labels(root: Path, images: dict[_Place, Path]) -> list[LabeledImage]:
     # Beside a data set there may be folders that are not to be read: what cannot be listed is passed over here.
     for path in sorted(root.glob("*/*/*" + AUTO_ENDING)):
         split, city = path.parent.parent.name, path.parent.name
-        if path.name.startswith("."):
+        if any(name.startswith(".") for name in (split, city, path.name)):
             continue
         key = path.name.removesuffix(AUTO_ENDING)
         item = _item(root, (split, city, key), path, images.get((split, city, key)))

@@ -1,10 +1,9 @@
 """Any folder of label images: every PNG below it, found once, in a stable order."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from segdata.errors import LayoutError
+from segdata.files import files_below
 from segdata.layouts.base import LabeledImage
 from segdata.layouts.images_masks import IMAGES, MASKS
 
@@ -41,49 +40,18 @@ def find(root: str | Path, *, suffix: str = ".png") -> list[LabeledImage]:
     root = Path(root)
     if not root.is_dir():
         raise LayoutError(f"{root}: no such folder. A folder of label images is expected.")
-    present = set(_walk(root, suffix))
+    unlistable: list[Path] = []
+    present = set(files_below(root, (suffix,), skip=_holds_images, unlistable=unlistable))
+    present.update(unlistable)  # as labels, so that reading them names them and the others are done
     labels = [path for path in sorted(present) if _labeled_by(path) not in present]
     if not labels:
         raise LayoutError(f"{root}: no label image found. Looked for *{suffix} here and in every folder below.")
     return [_item(root, path, present) for path in labels]
 
 
-def _walk(root: Path, suffix: str) -> Iterator[Path]:
-    """Yield what has the suffix below `root`, entering each folder once and none that is named like a label.
-
-    A folder that cannot be listed is yielded too, so that reading it names it.
-    """
-    waiting, seen = [root], set[tuple[int, int]]()
-    while waiting:
-        folder = waiting.pop()
-        try:
-            identity = _identity(folder)
-            if identity in seen:
-                continue
-            # real folders before links, so that a tree is listed under its own name
-            entries = sorted(os.scandir(folder), key=lambda entry: (entry.is_symlink(), entry.name))
-        except OSError:
-            if folder == root:
-                raise
-            yield folder
-            continue
-        seen.add(identity)
-        visible = [Path(entry.path) for entry in entries if not entry.name.startswith(".")]
-        yield from (path for path in visible if path.name.lower().endswith(suffix))
-        inner = [path for path in visible if not path.name.lower().endswith(suffix) and path.is_dir()]
-        names = {path.name for path in inner}
-        waiting.extend(path for path in reversed(inner) if not _holds_images(path.name, names))
-
-
 def _holds_images(name: str, beside: set[str]) -> bool:
     """Say whether a folder is that of the images, whose labels lie in another beside it."""
     return f"{name}annot" in beside or (name in IMAGES and not beside.isdisjoint(MASKS))
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    """Return what makes a folder the same one, by whatever path it was reached."""
-    status = folder.stat()
-    return status.st_dev, status.st_ino
 
 
 def _labeled_by(path: Path) -> Path | None:

@@ -73,9 +73,7 @@ def _pairs(root: Path, split: str, images: Path, masks: Path) -> list[LabeledIma
 
 def _by_key(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in sorted(files_below(folder)):
-        if path.suffix.lower() not in suffixes or path.name.startswith("."):
-            continue
+    for path in sorted(files_below(folder, suffixes)):
         key = path.relative_to(folder).with_suffix("").as_posix()
         if key in found:
             raise LayoutError(f"{path}: has the same key as {found[key].name}. Keep one of the two.")

@@ -64,6 +64,11 @@ class IndexPlan(Plan[IndexItem]):
         return self.settings.recorded()
 
     @property
+    def product(self) -> Path:
+        """FILE."""
+        return self.output
+
+    @property
     def job(self) -> "IndexJob":
         """What is done with each image."""
         return IndexJob(self.settings, self.destination)
@@ -71,6 +76,10 @@ class IndexPlan(Plan[IndexItem]):
     def part(self, item: IndexItem) -> Path:
         """Return where the part of an image lies until all are there."""
         return self.destination / item.target
+
+    def sources(self, item: IndexItem) -> list[Path]:
+        """Return the label, its confidence image, and its image, whose size is compared."""
+        return [path for path in (item.path, item.confidence, item.image_path) if path is not None]
 
     def targets(self, item: IndexItem) -> list[Path]:
         """Return the file that an item may write."""

@@ -151,6 +151,7 @@ class History(RuleBasedStateMachine):
         codes = [self.invoke(self.WORDS[0], "labels", "targets", *self.WORDS[1:], "--shard", shard) for shard in order]
         self.made(self.due())
         assert (max(codes) == 1) == bool(stale)
+        assert stale or not list((self.folder / "targets").glob("*.shard-*"))
 
     @precondition(lambda self: self.labels and not self.outputs.keys() - self.labels.keys())
     @rule()

@@ -127,6 +127,19 @@ def test_of_what_predict_wrote_the_labels_are_taken(tmp_path):
     assert pair.prediction.path == label
 
 
+def test_labels_and_predictions_are_not_measured_in_part(tmp_path):
+    for folder in ("labels", "predictions"):
+        for name in "ab":
+            write(tmp_path / folder / f"{name}.png", [[0, 1]])
+    labels, predictions = tmp_path / "labels", tmp_path / "predictions"
+    write(predictions / "c_labelIds.png", [[0, 1]])
+    for told in (labels, predictions), (predictions, labels):
+        with pytest.raises(
+            LayoutError, match=r"predictions: holds 1 label .* 2 PNG files of other names, first a\.png"
+        ):
+            find_pairs(*told)
+
+
 def test_a_label_without_prediction_is_named(tmp_path, city, predictions):
     shutil.copytree(predictions, tmp_path, dirs_exist_ok=True)
     with pytest.raises(LayoutError, match=r"no prediction for 1 of 1 labels, first .*_000000_000019_gtFine_label"):

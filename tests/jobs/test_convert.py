@@ -227,6 +227,42 @@ def test_shards_then_a_whole_run_give_the_tree_of_one_run(vistas, tmp_path):
     assert tree(tmp_path / "sharded") == tree(tmp_path / "whole")
 
 
+def test_no_report_is_made_of_labels_that_have_changed(tmp_path):
+    (tmp_path / "cam").mkdir()
+    settings = ConvertSettings(mapping=CONVERT_CAMVID.mapping)
+    for number in range(8):
+        (tmp_path / f"cam/{number}.png").write_bytes(encode_label(np.array([[3, 11, number]], np.uint8)))
+
+    def run(destination, shard, **batch):
+        run_convert(
+            plan_folder(tmp_path / "cam", tmp_path / destination, settings), BatchSettings(shard=shard, **batch)
+        )
+
+    run("out", (2, 2))
+    for number in range(8):
+        (tmp_path / f"cam/{number}.png").write_bytes(encode_label(np.array([[3, 3]], np.uint8)))
+    run("out", (1, 2), update=True)
+    assert not (tmp_path / "out/convert.json").exists()
+    run("out", (2, 2), update=True)
+    run("straight", (1, 1))
+    assert tree(tmp_path / "out") == tree(tmp_path / "straight")
+
+
+def test_a_file_in_the_place_of_an_image_is_kept_by_an_update(vistas, tmp_path):
+    convert(vistas, tmp_path / "out")
+    image = next((tmp_path / "out/leftImg8bit").rglob("*.jpg"))
+    image.unlink()
+    image.write_bytes(b"of another program")
+    (vistas / "training/labels/-a b.png").write_bytes(encode_label(ROAD_AND_CAR[::-1]))
+    before = tree(tmp_path / "out/gtFine")
+    outcomes, _ = convert(vistas, tmp_path / "out", update=True)
+    assert "is something else than a symlink of" in next(one.message for one in outcomes if one.status == "error")
+    assert image.read_bytes() == b"of another program"
+    assert tree(tmp_path / "out/gtFine") == before
+    assert statuses(convert(vistas, tmp_path / "out", overwrite=True)[0]) == ["done", "done"]
+    assert image.is_symlink()
+
+
 def test_two_processes_give_the_tree_of_one(vistas, tmp_path):
     convert(vistas, tmp_path / "one")
     convert(vistas, tmp_path / "two", jobs=2)
@@ -273,6 +309,18 @@ def test_a_folder_keeps_its_relative_paths(tmp_path):
     assert statuses(outcomes) == ["done"]
     assert read_label(tmp_path / "out/sub/a.png").tolist() == [[0, 255]]
     assert report["files"]["sub/a.png"]["target"] == "sub/a.png"
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [("b.png", r"1 PNG file of other names, first b\.png"), ("b_labelTrainIds.png", "1 of 2 labels have no file")],
+)
+def test_no_label_of_a_folder_is_left_out(tmp_path, other, message):
+    for name in ("a_labelIds.png", other):
+        (tmp_path / "source").mkdir(exist_ok=True)
+        (tmp_path / "source" / name).write_bytes(encode_label(np.zeros((2, 2), np.uint8)))
+    with pytest.raises(LayoutError, match=message):
+        plan_folder(tmp_path / "source", tmp_path / "out", TABLE_4)
 
 
 def test_a_destination_below_the_source_is_no_source_of_the_next_run(tmp_path):

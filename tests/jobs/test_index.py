@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from segdata.batch.runners import take_shard
 from segdata.batch.work import BatchSettings
 from segdata.codecs.png import encode_label
 from segdata.cpp.store import encode_cpp
@@ -56,6 +57,46 @@ def test_shards_give_the_file_of_a_straight_run(labels):
         assert run_index(sharded, BatchSettings(shard=(part, 3)))[1] is None
     assert run_index(sharded, BatchSettings(shard=(3, 3)))[1] is not None
     assert statuses(run_index(sharded, HERE)[0]) == ["kept"] * 6
+    assert sharded.output.read_bytes() == (labels.parent / "city.npz").read_bytes()
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+def test_shards_that_run_again_after_a_repair_write_the_index(labels, order):
+    sharded = plan(labels, "sharded.npz")
+    bad = take_shard(sharded.items, (2, 2))[0].path
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:-20])
+    assert "error" in statuses(run_index(sharded, BatchSettings(shard=(2, 2)))[0])
+    bad.write_bytes(whole)
+    found = [run_index(sharded, BatchSettings(shard=(part, 2)))[1] for part in order]
+    assert [index is None for index in found] == [True, False]
+    run_index(plan(labels), HERE)
+    assert sharded.output.read_bytes() == (labels.parent / "city.npz").read_bytes()
+    assert not sharded.destination.exists()
+
+
+@pytest.mark.parametrize("again", [(1, 2), (2,)])
+def test_after_a_sum_with_an_error_all_shards_or_that_one_can_run_again(labels, again):
+    sharded = plan(labels, "sharded.npz")
+    bad = take_shard(sharded.items, (2, 2))[0].path
+    whole = bad.read_bytes()
+    bad.write_bytes(whole[:-20])
+    for part in (1, 2):
+        assert run_index(sharded, BatchSettings(shard=(part, 2)))[1] is None
+    bad.write_bytes(whole)
+    assert [run_index(sharded, BatchSettings(shard=(part, 2)))[1] is not None for part in again][-1]
+    assert not sharded.destination.exists()
+
+
+def test_no_index_is_made_of_parts_of_labels_that_have_changed(labels):
+    sharded = plan(labels, "sharded.npz")
+    run_index(sharded, BatchSettings(shard=(2, 2)))
+    changed = take_shard(sharded.items, (2, 2))[0].path
+    changed.write_bytes(encode_label(np.zeros((40, 48), np.uint8)))
+    assert run_index(sharded, BatchSettings(shard=(1, 2), update=True))[1] is None
+    assert not sharded.output.exists()
+    assert run_index(sharded, BatchSettings(shard=(2, 2), update=True))[1] is not None
+    run_index(plan(labels), HERE)
     assert sharded.output.read_bytes() == (labels.parent / "city.npz").read_bytes()
 
 
@@ -350,6 +391,17 @@ def test_two_images_for_a_label_are_refused(labels):
         plan(labels, images=images)
 
 
+def test_images_in_linked_folders_are_found_and_hidden_ones_are_not(tmp_path):
+    for name in ("elsewhere/labels/0.png", "elsewhere/images/0.jpg", "images/.thumbnails/0.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(encode_label(np.zeros((8, 8), np.uint8)))
+    (tmp_path / "labels").mkdir()
+    for kind in ("labels", "images"):
+        (tmp_path / kind / "linked").symlink_to(tmp_path / "elsewhere" / kind)
+    _, index = run_index(plan(tmp_path / "labels", images=tmp_path / "images"), HERE)
+    assert index.names("image") == ["../images/linked/0.jpg"]
+
+
 def test_images_are_added_to_an_index_that_is_there(labels):
     run_index(plan(labels), HERE)
     images = labels.parent / "images"
@@ -383,6 +435,14 @@ def test_a_folder_of_images_that_fit_no_label_is_refused(labels, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     with pytest.raises(LayoutError, match="no image here has the path of a label"):
         plan(labels, images=tmp_path / "elsewhere")
+
+
+def test_targets_do_not_stand_in_for_labels_that_are_refused(labels):
+    data = encode_cpp(pool_targets(np.zeros((8, 8), np.uint8), [2], num_classes=19))
+    (labels / "0.cpp.npz").write_bytes(data)
+    (labels / "6_labelIds.png").write_bytes((labels / "0.png").read_bytes())
+    with pytest.raises(LayoutError, match=r"and 6 PNG files of other names, first 0\.png"):
+        plan(labels)
 
 
 def test_an_empty_folder_is_refused(tmp_path):

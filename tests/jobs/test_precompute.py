@@ -10,7 +10,7 @@ from segdata.batch.work import BatchSettings
 from segdata.codecs.png import encode_label
 from segdata.cpp.pooling import cpp_counts
 from segdata.cpp.store import load_cpp
-from segdata.errors import LabelError, SettingsError
+from segdata.errors import LabelError, LayoutError, SettingsError
 from segdata.jobs.precompute import PrecomputeSettings, plan_precompute, pool_file
 from segdata.labels.classes import ClassTable
 
@@ -168,6 +168,13 @@ def test_two_labels_of_one_target_are_refused(source, tmp_path):
     (source / "a.PNG").write_bytes(encode_label(made(1)))
     with pytest.raises(SettingsError, match=r"a\.cpp\.npz"):
         plan_precompute(source, tmp_path / "out", scales=[2])
+
+
+def test_no_target_is_made_of_some_labels_alone(source, tmp_path):
+    made_label = next(source.rglob("*.png"))
+    (source / "x_labelIds.png").write_bytes(made_label.read_bytes())
+    with pytest.raises(LayoutError, match="holds 1 label named as in Cityscapes"):
+        run(source, tmp_path / "out")
 
 
 def test_label_ids_are_read_as_their_training_ids():

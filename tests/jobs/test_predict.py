@@ -111,6 +111,19 @@ def test_a_file_of_another_program_is_not_overwritten(images, tmp_path):
     assert path.read_bytes() == before
 
 
+def test_a_file_of_another_program_is_kept_by_an_update(images, tmp_path):
+    plan = plan_of(images, tmp_path / "out")
+    predict(plan)
+    overlay, labels = (plan.items[0].targets[kind] for kind in ("overlay", "labels"))
+    Image.new("L", (3, 3)).save(overlay)
+    Image.new("RGB", (30, 20)).save(images / "a.png")
+    before = overlay.read_bytes(), labels.read_bytes()
+    assert "was not written by this version of segdata" in predict(plan, update=True)["a"]
+    assert (overlay.read_bytes(), labels.read_bytes()) == before
+    overlay.unlink()
+    assert predict(plan, update=True) == {"a": "done", "b": "kept", "c": "kept"}
+
+
 def test_a_dry_run_writes_nothing(images, tmp_path):
     plan = plan_of(images, tmp_path / "out")
     assert set(predict(plan, dry_run=True).values()) == {"todo"}

@@ -209,6 +209,13 @@ def test_an_output_of_ours_in_another_folder_is_extra_and_a_image_is_not(made: M
     assert told(verify(made.out)) == [("extra", str(made.out / "old" / made.output("a").name))]
 
 
+def test_outputs_behind_a_link_are_not_extra(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "other run").mkdir()
+    shutil.copy(made.output("a"), tmp_path / "other run")
+    (made.out / "linked").symlink_to(tmp_path / "other run")
+    assert told(verify(made.out)) == []
+
+
 def test_a_leftover_temporary_is_extra(made: Made) -> None:
     leftover = made.output("a").with_name(".a.0123abcd.segdata-tmp")
     leftover.touch()

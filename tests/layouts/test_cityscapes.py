@@ -132,6 +132,44 @@ def test_flat_folder_of_cityscapes_files_leaves_colors_out(tmp_path: Path) -> No
     assert ([str(item.relative) for item in labels], encoding) == (["a_gtFine_labelIds.png"], "labelIds")
 
 
+def test_what_belongs_to_a_label_of_a_plain_folder_is_left_out(tmp_path: Path) -> None:
+    of_label = [f"labels/a_gtFine_{kind}.png" for kind in ("labelIds", "labelTrainIds", "instanceTrainIds", "color")]
+    root = _touch(
+        tmp_path, *of_label, "images/a_leftImg8bit.png", "depth/a_disparity.png", "labels/b_labelTrainIds.png"
+    )
+    _touch(root, "labels/b_color.png", "labels/a_gtFine_polygons.json", "labels/.c.png")
+    labels, encoding = open_labels(root)
+    assert [item.label and item.label.name for item in labels] == ["a_gtFine_labelTrainIds.png", "b_labelTrainIds.png"]
+    assert encoding == "trainIds"
+
+
+@pytest.mark.parametrize("encoding", ["auto", "labelIds", "trainIds"])
+@pytest.mark.parametrize("other", ["b.png", "b_color.png", "x_overlay.png", "x.png", "a/y_labelIds.PNG"])
+def test_one_label_named_as_in_cityscapes_does_not_drop_the_others(tmp_path: Path, encoding: str, other: str) -> None:
+    root = _touch(tmp_path, "x_labelIds.png", "x_color.png", other, "z.png")
+    message = rf"holds 1 label named as in Cityscapes \(.*\) and 2 PNG files of other names, first {other}\. .* move"
+    with pytest.raises(LayoutError, match=message):
+        open_labels(root, encoding)
+
+
+@pytest.mark.parametrize("folder", ["", "gtFine/train/lindau/"])
+def test_labels_that_lack_the_encoding_are_refused_where_all_are_needed(tmp_path: Path, folder: str) -> None:
+    root = _touch(tmp_path, *(f"{folder}{name}.png" for name in ("a_gtFine_labelIds", "b_gtFine_labelTrainIds")))
+    assert len(open_labels(root, "labelIds")[0]) == 1
+    with pytest.raises(
+        LayoutError, match=r"1 of 2 labels have no file \*_labelIds\.png \(1 as trainIds, 1 as labelIds"
+    ):
+        open_labels(root, "labelIds", need_all=True)
+    _touch(root, f"{folder}b_gtFine_labelIds.png")
+    assert len(open_labels(root, "labelIds", need_all=True)[0]) == 2
+
+
+def test_hidden_folders_of_a_root_are_left_out(tmp_path: Path) -> None:
+    root = _touch(tmp_path, *_fine("a", "labelIds"), *_fine("b", "labelIds", city=".trash"))
+    _touch(root, *_fine("c", "labelIds", split=".old"), ".cache/ostfeld/d_leftImg8bit.png", _image("e", city=".trash"))
+    assert [item.key for item in cityscapes.find(root)] == ["a"]
+
+
 def test_plain_folder_is_taken_to_hold_train_ids(tmp_path: Path) -> None:
     root = _touch(tmp_path, "a.png")
     assert open_labels(root)[1] == "trainIds"

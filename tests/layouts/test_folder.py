@@ -1,11 +1,12 @@
 """Any folder of label images."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from segdata.errors import LayoutError
-from segdata.layouts import folder
+from segdata.layouts import folder, open_labels
 
 
 def _touch(root: Path, *names: str) -> None:
@@ -84,3 +85,17 @@ def test_images_beside_their_labels_are_left_out(tmp_path: Path, images: str, la
     _touch(tmp_path, f"{images}/1.png", f"{labels}/1.png")
     assert _relative(tmp_path) == [f"{labels}/1.png"]
     assert _relative(tmp_path / images) == ["1.png"]
+
+
+def test_a_folder_that_cannot_be_listed_is_among_the_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _touch(tmp_path, "a_labelIds.png", "locked/b_labelIds.png")
+    scandir = os.scandir
+
+    def refuse_locked(path: Path) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_locked)
+    assert _relative(tmp_path) == ["a_labelIds.png", "locked"]
+    assert [str(item.relative) for item in open_labels(tmp_path)[0]] == ["a_labelIds.png", "locked"]

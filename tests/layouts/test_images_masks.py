@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from segdata.errors import LayoutError
+from segdata.layouts import folder
 from segdata.layouts.images_masks import find
 
 
@@ -49,3 +50,14 @@ def test_a_missing_split_and_two_files_of_one_key_are_refused(tmp_path):
         find(root)
     with pytest.raises(LayoutError, match="no such folder"):
         find(tmp_path / "nowhere")
+
+
+def test_linked_folders_are_read_and_hidden_ones_are_not_as_of_any_folder_of_labels(tmp_path):
+    names = ("images/train/a/1.jpg", "masks/train/a/1.png", "masks/train/.ipynb_checkpoints/1-checkpoint.png")
+    root = touch(tmp_path / "root", *names)
+    touch(tmp_path, "elsewhere/images/2.jpg", "elsewhere/masks/2.png")
+    for kind in ("images", "masks"):
+        (root / kind / "train/b").symlink_to(tmp_path / "elsewhere" / kind)
+    items = find(root)
+    assert [(item.key, item.image.name) for item in items] == [("a/1", "1.jpg"), ("b/2", "2.jpg")]
+    assert [item.label for item in items] == [item.label for item in folder.find(root / "masks/train")]
