@@ -51,6 +51,7 @@ REPLACED = {
     "-o weights": "-o weights --weights 0.1 --weights 1",
     "-o long -j 2": "-o long --shard 1/18",
     "-o short -j 2": "-o short --shard 1/18",
+    "-o scales -j 2": "-o scales --shard 1/9",
     "-o pspnet -j 2": "-o pspnet --shard 1/18",
     "segdata index": "segdata index --tile 64",
 }

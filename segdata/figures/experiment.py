@@ -35,7 +35,7 @@ def _draw_runs(pen: ImageDraw.ImageDraw, summary: Summary, left: int) -> None:
     for number, arm in enumerate(summary.arms):
         x = left + column * (number + 0.5)
         color = _color(number, len(summary.arms))
-        pen.text((x, _HEIGHT - _BOTTOM + 14), arm.name, _INK, font(18 if len(summary.arms) < 6 else 14), anchor="mt")
+        pen.text((x, _HEIGHT - _BOTTOM + 14), arm.name, _INK, font(18 if len(summary.arms) < 6 else 14), anchor="ma")
         for run, value in enumerate(arm.values):
             at = x + (run - (len(arm.values) - 1) / 2) * min(14.0, column / (len(arm.values) + 1))
             y = scale.y(value)
