@@ -133,6 +133,7 @@ class SegmentationCriterion(nn.Module):
     >>> from segdata.losses.cpp import CPPLoss
     >>> from segdata.losses.cross_entropy import CrossEntropyLoss
     >>> criterion = SegmentationCriterion(CrossEntropyLoss(), rules=[Rule("stage*", CPPLoss(), 0.6)])
+    >>> from segdata.models.output import AuxiliaryOutput
     >>> stage = AuxiliaryOutput(torch.zeros(1, 2, 2, 2), stride=2, name="stage1")
     >>> output = ModelOutput(torch.zeros(1, 2, 4, 4), stride=1, auxiliary=(stage,))
     >>> report = criterion(output, Targets(torch.eye(4, dtype=torch.long)[None], num_classes=2))
