@@ -2,12 +2,17 @@
 
 import json
 import random
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from toy_command import Letter, Shout, ShoutPlan
 
+from segdata.batch import run as run_module
+from segdata.batch.report import read_report
 from segdata.batch.run import RunResult, run_plan
 from segdata.batch.work import BatchSettings
 from segdata.files import only_run_in
@@ -134,6 +139,28 @@ def test_a_shard_that_others_work_beside_leaves_the_sum_to_them(letters: Path) -
         assert run(letters, 2, 2).all_outcomes is None
     assert run(letters, 1, 2).all_outcomes is not None
     assert_as_a_straight_run(letters)
+
+
+@pytest.mark.parametrize("folder_too", [False, True])
+def test_a_sum_that_another_shard_has_made_meanwhile_is_not_made_again(
+    letters: Path, monkeypatch: pytest.MonkeyPatch, folder_too: bool
+) -> None:
+    own = letters.parent / "out/shout.shard-1-of-2.json"
+
+    @contextmanager
+    def held_late(folder: Path, **options: Any) -> Iterator[None]:
+        if own.exists() and read_report(own)["state"] == "complete":  # type: ignore[index]
+            if folder_too:
+                shutil.rmtree(folder)  # as of the parts of an index
+            else:
+                own.unlink()
+        with only_run_in(folder, **options):
+            yield
+
+    monkeypatch.setattr(run_module, "only_run_in", held_late)
+    assert run(letters, 1, 2).all_outcomes is None
+    assert not own.exists()
+    assert not (letters.parent / "out/shout.json").exists()
 
 
 def test_a_whole_report_does_not_hide_that_files_have_changed(letters: Path, caplog: pytest.LogCaptureFixture) -> None:

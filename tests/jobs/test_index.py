@@ -53,6 +53,7 @@ def test_the_index_counts_all_pixels_and_leaves_no_parts(labels):
 def test_shards_give_the_file_of_a_straight_run(labels):
     run_index(plan(labels), HERE)
     sharded = plan(labels, "sharded.npz")
+    assert sharded.product == sharded.output  # what the line of a shard says is not written yet
     for part in (2, 1):
         assert run_index(sharded, BatchSettings(shard=(part, 3)))[1] is None
     assert run_index(sharded, BatchSettings(shard=(3, 3)))[1] is not None

@@ -12,6 +12,7 @@ from segdata.errors import SettingsError
 from segdata.losses import CPPLoss, CrossEntropyLoss, RMILoss, SegmentationCriterion, Targets, build_criterion
 from segdata.losses.criterion import Rule
 from segdata.losses.rmi import BinaryCrossEntropyLoss
+from segdata.losses.terms import PassShare
 from segdata.models.build import build_model
 from segdata.models.output import AuxiliaryOutput, ModelOutput, ScaleOutput
 
@@ -132,6 +133,24 @@ def test_importing_training_leaves_torch_alone():
 def test_an_unknown_name_in_training_is_an_attribute_error():
     with pytest.raises(AttributeError, match=r"module 'segdata.losses' has no attribute 'Loss'"):
         _ = segdata.losses.Loss
+
+
+def test_a_clone_of_targets_has_tensors_of_its_own(labels):
+    targets = Targets(labels, num_classes=3)
+    counts = targets.counts(2)
+    copy = targets.clone()
+    ids, copied = copy.tensors()
+    assert torch.equal(ids, labels)
+    assert torch.equal(copied, counts)
+    assert (ids.data_ptr(), copied.data_ptr()) != (labels.data_ptr(), counts.data_ptr())
+    assert (copy.num_classes, copy.ignore_id, copy.pooled) == (3, 255, set())
+
+
+def test_passes_that_are_parts_of_a_step_are_weighted_by_what_their_mean_is_over(output, labels):
+    whole, share = Targets(labels, num_classes=3), PassShare(valid=0.25, pixels=0.5)
+    for normalize, factor in (("valid", 0.25), ("all", 0.5)):
+        criterion = build_criterion(normalize=normalize, auxiliary="ce-nearest")
+        assert criterion(output, whole, share).parts["main"] == factor * criterion(output, whole).parts["main"]
 
 
 def test_a_map_without_a_rule_is_refused(output, labels):
