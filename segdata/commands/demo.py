@@ -160,7 +160,7 @@ def command(folder: Path, data_only: bool) -> None:
 
     DIR (by default ./demo) gets scenes in the Vistas and Cityscapes layouts and all that is made of them. Each step is
     shown as the command you would type for your own data. On two cores the data take up to a minute and the training,
-    where torch is installed, four to eight; nothing is downloaded.
+    where torch is installed, three to eight; nothing is downloaded.
 
     \b
     Example:
