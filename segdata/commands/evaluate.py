@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from segdata.commands.inference_options import INFERENCE_NAMES, inference_options
+from segdata.commands.inference_options import inference_option_names, inference_options
 from segdata.commands.options import NumbersCommand, handle_interrupts, local_rank_zero_errors, printable
 from segdata.logs import logger
 from segdata.text import counted
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _OF_LABELS = frozenset({"classes", "encoding", "prediction_encoding"})
-_OF_MODELS = frozenset({"data", "limit", "nproc"}) | INFERENCE_NAMES
+_OF_MODELS = frozenset({"data", "limit", "nproc"}) | inference_option_names()
 _ENCODING = click.Choice(["auto", "trainIds", "labelIds"])
 
 

@@ -43,12 +43,6 @@ _INFERENCE_OPTIONS = (
 )
 
 
-INFERENCE_NAMES = frozenset(
-    {"scales", "flip", "average", "window", "stride", "windows_at_a_time", "precision", "device"}
-)
-"""Of these options, as click has them."""
-
-
 def inference_options(callback: Callback) -> Callback:
     """Add the options of how a model is applied, for a `NumbersCommand`.
 
@@ -68,6 +62,11 @@ def inference_options(callback: Callback) -> Callback:
     for option in reversed(_INFERENCE_OPTIONS):
         run = option(run)
     return run  # type: ignore[return-value]
+
+
+def inference_option_names() -> frozenset[str]:
+    """Return the names of these options, as click has them."""
+    return frozenset(option.name for option in inference_options(lambda: None).__click_params__)  # type: ignore[attr-defined]
 
 
 def one_process_options(callback: Callback) -> Callback:

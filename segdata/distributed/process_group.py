@@ -121,23 +121,25 @@ class DistributedContext:
         """Return the values of all ranks, by rank; see `gather`."""
         return gather(value)
 
-    def on_first(self, work: Callable[[], object]) -> None:
-        """Let rank 0 do something while the others wait.
+    def on_first(self, work: Callable[[], Value]) -> Value | None:
+        """Let rank 0 do something while the others wait; return what it returns on rank 0, None on the others.
 
         Raises
         ------
         SegdataError
             If that fails, on every rank.
         """
+        done: Value | None = None
         fault: SegdataError | None = None
         if self.is_first:
             try:
-                work()
+                done = work()
             except SegdataError as error:
                 fault = error
         fault = self.gather(fault)[0]
         if fault is not None:
             raise fault
+        return done
 
     def from_first(self, tensors: list[Tensor]) -> None:
         """Overwrite tensors with those of rank 0."""

@@ -398,16 +398,11 @@ def _take_folder(out: Path, folder: CheckpointFolder, stack: ExitStack, *, goes_
 
 def _read_state(recipe: Recipe, folder: CheckpointFolder, world: DistributedContext) -> dict[str, Any] | None:
     """Read the newest checkpoint that is whole, the same on every rank; None where there is none."""
-    found: list[tuple[Path, dict[str, Any]] | None] = [None]  # of rank 0 alone
-
-    def look() -> None:
-        found[0] = folder.latest(logger.warning)
-
-    world.on_first(look)
-    path: Path | None = world.gather(found[0] and found[0][0])[0]
+    found = world.on_first(lambda: folder.latest(logger.warning))
+    path: Path | None = world.gather(found and found[0])[0]
     if path is None:
         return None
-    state = found[0][1] if found[0] else read_checkpoint(path)
+    state = found[1] if found else read_checkpoint(path)
     before = recipe_of(state, path)
     refuse_other_recipe(before, recipe, difference(before, recipe), folder.out)
     return state
