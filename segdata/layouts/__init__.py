@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 from segdata.errors import LayoutError
 from segdata.labels.mapping import Encoding
-from segdata.labels.reading import ENDINGS, label_name
+from segdata.labels.reading import AUTO_ENDING, ENDINGS, label_name
 from segdata.layouts import cityscapes, folder
 from segdata.layouts.base import LabeledImage
 from segdata.text import counted
@@ -57,7 +57,12 @@ def open_labels(
         raise LayoutError(f"{src}: no such folder. A Cityscapes root or a folder of label images is expected.")
     if cityscapes.is_root(src):
         items = cityscapes.find(src, annotation=annotation, encoding=encoding, need_all=need_all)
-        return _labeled(src, items)
+        labeled, means = _labeled(src, items)
+        if all(item.relative.name.endswith(AUTO_ENDING) for item in labeled):  # a few may lie in a folder of others
+            others = [item for item in folder.find(src) if not item.relative.name.endswith(AUTO_ENDING)]
+            keys = [item.key for item in labeled]
+            _refuse_other_names(src, keys, [item for item in others if _is_png(item)], (AUTO_ENDING,))
+        return labeled, means
     if annotation is not None:
         raise LayoutError(f"{src}: no {annotation} tree found. Only a Cityscapes root has one.")
     return _open_folder(src, encoding, need_all)
@@ -90,18 +95,21 @@ def _open_folder(src: Path, encoding: str, need_all: bool) -> tuple[list[Labeled
             by_image.setdefault(str(item.relative.parent / name[0]), {})[name[1]] = Path(item.relative)
     if not by_image:
         return items, "labelIds" if encoding == "labelIds" else "trainIds"
-    _refuse_other_names(src, by_image, [item for item, name in named if name is None and _is_png(item)])
+    unnamed = [item for item, name in named if name is None and _is_png(item)]
+    _refuse_other_names(src, by_image, unnamed, tuple(ENDINGS.values()))
     chosen = cityscapes.choose_encoding(src, list(by_image.values()), encoding, need_all=need_all)
     return [item for item, name in named if (name[1] == chosen if name is not None else not _is_png(item))], chosen
 
 
-def _refuse_other_names(src: Path, labels: Collection[str], unnamed: Sequence[LabeledImage]) -> None:
+def _refuse_other_names(
+    src: Path, labels: Collection[str], unnamed: Sequence[LabeledImage], endings: Sequence[str]
+) -> None:
     """Raise LayoutError for a PNG that is neither named as a Cityscapes label nor belongs to one, among such labels."""
     image_keys = {_image_key(PurePosixPath(label).name) for label in labels}
     others = [item.relative for item in unnamed if _companion_of(item.relative.name) not in image_keys]
     if others:
         raise LayoutError(
-            f"{src}: holds {counted(len(labels), 'label')} named as in Cityscapes (*{', *'.join(ENDINGS.values())}) "
+            f"{src}: holds {counted(len(labels), 'label')} named as in Cityscapes (*{', *'.join(endings)}) "
             f"and {counted(len(others), 'PNG file')} of other names, first {others[0]}. Expected are such names for "
             "all labels or for none. If the others are labels too, rename them or move them to a folder of their own; "
             "if not, move them away, or name the folder of the labels alone."

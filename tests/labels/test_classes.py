@@ -194,9 +194,7 @@ def test_a_label_that_says_of_itself_that_its_classes_are_others_is_refused():
     text = {"segdata": json.dumps({"settings": settings})}
     refuse_contradiction(text, "a.png", LabelMeaning.of(ClassTable.load("voc2012"), "trainIds"))
     changed = LabelMeaning("trainIds", "voc2012", "another digest")
-    with pytest.raises(
-        LabelError, match=r"was made with another class table of the name 'voc2012' .*; now"
-    ):
+    with pytest.raises(LabelError, match=r"was made with another class table of the name 'voc2012' .*; now"):
         refuse_contradiction(text, "a.png", changed)
     with pytest.raises(LabelError, match=r"a\.png: says that its classes are 'voc2012', and is read as 'cityscapes'"):
         refuse_contradiction(text, "a.png", LabelMeaning.of(ClassTable.load("cityscapes"), "trainIds"))

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from miniature import write_label
 
 from segdata.errors import LayoutError
 from segdata.layouts import folder, open_labels
@@ -99,3 +100,12 @@ def test_a_folder_that_cannot_be_listed_is_among_the_labels(tmp_path: Path, monk
     monkeypatch.setattr(os, "scandir", refuse_locked)
     assert _relative(tmp_path) == ["a_labelIds.png", "locked"]
     assert [str(item.relative) for item in open_labels(tmp_path)[0]] == ["a_labelIds.png", "locked"]
+
+
+def test_one_auto_label_does_not_hide_the_other_labels_of_a_folder(tmp_path):
+    for name in ("a/b/x_leftImg8bit.png", "a/b/x_leftImg8bit_prob.png", "a/b/x_color.png"):
+        write_label(tmp_path / name, [[7]])
+    assert [item.relative.name for item in open_labels(tmp_path)[0]] == ["x_leftImg8bit.png"]
+    write_label(tmp_path / "a/b/y.png", [[7]])
+    with pytest.raises(LayoutError, match=r"holds 1 label named .* \(\*_leftImg8bit\.png\) and 1 PNG file of other"):
+        open_labels(tmp_path)
